@@ -1,0 +1,1 @@
+"""vision-toolkit: one trainer for classic vision tasks; every task is a plugin."""

@@ -1,0 +1,51 @@
+"""A YAML document as nodes that know where they stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a value was written: a file with line and column counted from 1, or the command line (`line` 0)."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+@dataclass(frozen=True)
+class Node:
+    """A value of the document: None, bool, int, float, str, a list of nodes or a dict of nodes by (string) key.
+
+    position: of the value's first character.
+    keys: for a mapping, where each key stands; messages about a key point there.
+    """
+
+    value: Any
+    position: Position
+    keys: dict[str, Position]
+
+    def plain(self) -> Any:
+        """The value without positions."""
+        if isinstance(self.value, dict):
+            return {key: item.plain() for key, item in self.value.items()}
+        if isinstance(self.value, list):
+            return [item.plain() for item in self.value]
+        return self.value
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a config: where, the path of the option ('model.dropout'), and what."""
+
+    position: Position
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.position}: {self.path}: {self.message}" if self.path else f"{self.position}: {self.message}"

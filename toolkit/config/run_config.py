@@ -1,0 +1,154 @@
+"""The sections of a run's config: every fixed key, its type, bounds and default. Component options come from the components."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from toolkit.config.nodes import Position
+from toolkit.extension.registry import Component
+
+
+@dataclass(frozen=True)
+class ComponentConfig:
+    """A `{name:, option:}` node whose name and options were checked and whose defaults are filled in.
+
+    options: by keyword; an option that is itself a component is a ComponentConfig, several are a tuple of them.
+    """
+
+    component: Component
+    options: Mapping[str, Any]
+    position: Position
+
+    @property
+    def name(self) -> str:
+        """The registered name."""
+        return self.component.name
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Marks a field that holds a component of this kind."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """How validation is cut from the training part: a share, or fold `fold` of `folds`. Samples are drawn with `seed`."""
+
+    share: Annotated[float, Gt(0), Lt(1)] = 0.1
+    fold: Annotated[int, Ge(0)] | None = None
+    folds: Annotated[int, Ge(2)] = 5
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TransformsConfig:
+    """Albumentations transforms by name, or a plugin's own; `eval` serves validation, test and prediction."""
+
+    train: tuple[Annotated[ComponentConfig, Kind("transform")], ...] = ()
+    eval: tuple[Annotated[ComponentConfig, Kind("transform")], ...] = ()
+
+
+@dataclass(frozen=True)
+class LoaderConfig:
+    """How batches are made.
+
+    engine: worker runs albumentations itself, in `workers` processes.
+    workers: processes beside the main one; auto is 0 where nothing is left to do per sample.
+    memory_gib: prepared pictures (decoded, deterministic transforms done) are kept in memory up to this size.
+    """
+
+    engine: Literal["auto", "worker"] = "auto"
+    workers: Annotated[int, Ge(0)] | Literal["auto"] = "auto"
+    memory_gib: Annotated[float, Ge(0)] = 4.0
+
+
+@dataclass(frozen=True)
+class PhaseConfig:
+    """A stretch of training with its own optimizer.
+
+    train: which part of the model learns: "all", or the name of a submodule (or several); the rest is frozen.
+    """
+
+    optimizer: Annotated[ComponentConfig, Kind("optimizer")]
+    epochs: Annotated[int, Ge(1)]
+    train: str | tuple[str, ...] = "all"
+    schedule: Annotated[ComponentConfig, Kind("schedule")] | None = None
+
+
+@dataclass(frozen=True)
+class SelectConfig:
+    """Which epoch is kept as `checkpoints/best`.
+
+    metric: a validation score such as val/accuracy; auto is the task's own choice.
+    early_stop: end a phase after this many epochs without a better one.
+    use: the checkpoint that the final evaluation reads.
+    """
+
+    metric: str = "auto"
+    early_stop: Annotated[int, Ge(1)] | None = None
+    use: Literal["best", "last"] = "best"
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How the model is trained.
+
+    batch_size: samples per optimizer step, over all processes and accumulation steps together.
+    eval_batch_size: samples per evaluation batch in one process; auto is batch_size, at least 256.
+    accumulate: a batch is cut into this many parts whose gradients are added; the step stays the same.
+    clip_norm: gradients are scaled down to this total norm.
+    ema: decay per step of the moving average of the weights that is evaluated and kept beside them.
+    save_minutes: a checkpoint is also written within an epoch after this much time.
+    """
+
+    phases: tuple[PhaseConfig, ...]
+    batch_size: Annotated[int, Ge(1)] = 128
+    eval_batch_size: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    accumulate: Annotated[int, Ge(1)] = 1
+    clip_norm: Annotated[float, Gt(0)] | None = None
+    ema: Annotated[float, Gt(0), Lt(1)] | None = None
+    save_minutes: Annotated[float, Gt(0)] = 10.0
+    select: SelectConfig = field(default_factory=SelectConfig)
+
+
+@dataclass(frozen=True)
+class RuntimeConfig:
+    """Where and how the arithmetic runs; every auto is decided once and written into the run's config.yaml.
+
+    device: auto takes an accelerator where there is one.
+    precision: bfloat16 is autocast (weights stay float32); auto takes it where the hardware has it.
+    channels_last: memory layout of pictures and convolutions.
+    threads: of the CPU in each process; auto shares the cores among the processes.
+    deterministic: only algorithms that give the same bytes each time (the CPU always does).
+    """
+
+    device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    channels_last: bool | Literal["auto"] = "auto"
+    threads: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    deterministic: bool = False
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole run. Fields without a default must be in the YAML; loss, metrics and plots default to the task's own."""
+
+    task: Annotated[ComponentConfig, Kind("task")]
+    data: Annotated[ComponentConfig, Kind("dataset")]
+    model: Annotated[ComponentConfig, Kind("model")]
+    loss: Annotated[ComponentConfig, Kind("loss")]
+    metrics: tuple[Annotated[ComponentConfig, Kind("metric")], ...]
+    plots: tuple[Annotated[ComponentConfig, Kind("plot")], ...]
+    fit: FitConfig
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    """In the YAML this stands under `data:`, beside the data set's own options."""
+    transforms: TransformsConfig = field(default_factory=TransformsConfig)
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 0

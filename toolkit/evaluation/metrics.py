@@ -1,0 +1,56 @@
+"""`Metric`: scores that are exact over batches, orders and processes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+PredictionT = TypeVar("PredictionT")
+
+
+@dataclass(frozen=True)
+class Undefined:
+    """A score that cannot be computed from these data, with the reason; it never becomes 0 or NaN in a report."""
+
+    reason: str
+
+
+class Metric(ABC, Generic[PredictionT]):
+    """Accumulates over batches on their device and computes once. `factory(info, /, *, options)`.
+
+    State lives in `self.sums`: tensors that are added up over batches and processes (counts, totals). Create them with
+    their final shape, in float64 or int64, so that no split of the samples changes the result; add with
+    `self.add("correct", tensor)`, which follows the batch to its device. Nothing here may wait for the device before
+    `compute`.
+    """
+
+    higher_is_better: ClassVar[bool] = True
+    prefix: ClassVar[str]
+    """Every score of this metric is called `prefix`, `prefix@parameter` or `prefix.../part`; the part of a config's `select.metric` before those."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+
+    @abstractmethod
+    def update(self, prediction: PredictionT, truth: Any) -> None:
+        """Take in a batch."""
+
+    @abstractmethod
+    def compute(self) -> Mapping[str, float | Undefined]:
+        """All scores by name, such as {"accuracy": 0.9, "accuracy/cat": Undefined("no cat among the samples")}."""
+
+    def add(self, name: str, amount: Tensor) -> None:
+        """`sums[name] += amount`, on the device of `amount`."""
+        total = self.sums[name]
+        if total.device != amount.device:  # once per evaluation: the first batch decides where the sums live
+            total = self.sums[name] = total.to(amount.device)
+        total += amount
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        self.sums = {name: torch.zeros_like(total) for name, total in self.sums.items()}

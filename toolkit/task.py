@@ -1,0 +1,56 @@
+"""`Task`: the one class that joins a plugin to the core."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Generic, TypeVar
+
+from torch import Tensor
+
+from toolkit.data.sample import DataInfo, EncodedT, TargetT
+
+OutputT = TypeVar("OutputT")
+PredictionT = TypeVar("PredictionT")
+
+
+class Task(ABC, Generic[TargetT, EncodedT, OutputT, PredictionT]):
+    """What a task is: how targets become network units and outputs become answers. `factory(info, /, *, options)`.
+
+    Every method works on a batch and is a pure function of its arguments and the task's options. The loop calls
+    `encode` and `decode` on the device, so they must not copy to the host (no `.item()`, no `.cpu()`).
+    """
+
+    name: ClassVar[str]
+    default_loss: ClassVar[str]
+    default_metrics: ClassVar[tuple[str, ...]]
+    default_plots: ClassVar[tuple[str, ...]] = ()
+    default_select: ClassVar[str] = "val/loss"
+    """The validation score that chooses the best epoch where the config does not say."""
+
+    def __init__(self, info: DataInfo, /) -> None:
+        self.info = info
+
+    @abstractmethod
+    def encode(self, targets: TargetT, size: tuple[int, int]) -> EncodedT:
+        """A batch of targets after the transforms -> network units. `size`: H, W of the pictures."""
+
+    @abstractmethod
+    def decode(self, output: OutputT, to_original: Tensor) -> PredictionT:
+        """A batch of outputs -> what a user would call the answer, in file units. `to_original`: [B, 3, 3]."""
+
+    @abstractmethod
+    def draw(self, image: Tensor, prediction: PredictionT, truth: Any | None) -> Tensor:
+        """One sample as a picture: `image` [3, H, W] uint8 as in the file, one prediction, its truth if known -> [3, H', W'] uint8."""
+
+    @abstractmethod
+    def describe(self, prediction: PredictionT) -> Mapping[str, Any]:
+        """One prediction as JSON values, for `toolkit predict`."""
+
+    def readings(self, prediction: PredictionT) -> Mapping[str, PredictionT]:
+        """Every reading of a batch of predictions by name (stages, ways to decode); '' is the default one and always there."""
+        return {"": prediction}
+
+    def calibrate(self, outputs: Iterable[OutputT]) -> Mapping[str, Tensor]:
+        """After fitting: tensors computed from the validation outputs (a threshold), kept in the checkpoint. Default: nothing."""
+        return {}
