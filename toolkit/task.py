@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor
@@ -22,6 +22,8 @@ class Task(ABC, Generic[TargetT, EncodedT, OutputT, PredictionT]):
     """
 
     name: ClassVar[str]
+    info_type: ClassVar[type[DataInfo]] = DataInfo
+    """The class of `info`; run folders keep it as JSON, so that a trained model needs no data set."""
     default_loss: ClassVar[str]
     default_metrics: ClassVar[tuple[str, ...]]
     default_plots: ClassVar[tuple[str, ...]] = ()
@@ -50,7 +52,3 @@ class Task(ABC, Generic[TargetT, EncodedT, OutputT, PredictionT]):
     def readings(self, prediction: PredictionT) -> Mapping[str, PredictionT]:
         """Every reading of a batch of predictions by name (stages, ways to decode); '' is the default one and always there."""
         return {"": prediction}
-
-    def calibrate(self, outputs: Iterable[OutputT]) -> Mapping[str, Tensor]:
-        """After fitting: tensors computed from the validation outputs (a threshold), kept in the checkpoint. Default: nothing."""
-        return {}

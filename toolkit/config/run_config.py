@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import AfterValidator
 
 from toolkit.config.nodes import Position
 from toolkit.extension.registry import Component
+from toolkit.extension.schema import Kind as Kind
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ComponentConfig:
     """A `{name:, option:}` node whose name and options were checked and whose defaults are filled in.
 
     options: by keyword; an option that is itself a component is a ComponentConfig, several are a tuple of them.
+    position: where a message about it points to; two configs that differ only there are equal.
     """
 
     component: Component
@@ -28,12 +32,11 @@ class ComponentConfig:
         """The registered name."""
         return self.component.name
 
-
-@dataclass(frozen=True)
-class Kind:
-    """Marks a field that holds a component of this kind."""
-
-    name: str
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ComponentConfig):
+            return NotImplemented
+        mine, others = self.component, other.component  # their factories may differ: a family makes one at each look-up
+        return (mine.task, mine.kind, mine.name, self.options) == (others.task, others.kind, others.name, other.options)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ class ValidationConfig:
     fold: Annotated[int, Ge(0)] | None = None
     folds: Annotated[int, Ge(2)] = 5
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold is {self.fold}, but of {self.folds} folds the last is {self.folds - 1}")
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,12 @@ class PhaseConfig:
     schedule: Annotated[ComponentConfig, Kind("schedule")] | None = None
 
 
+def _validation_score(metric: str) -> str:
+    if metric != "auto" and not re.fullmatch(r"val(/[^/\s]+)+", metric):
+        raise ValueError("input should be 'auto' or a validation score such as 'val/loss', because nothing is chosen on other data")
+    return metric
+
+
 @dataclass(frozen=True)
 class SelectConfig:
     """Which epoch is kept as `checkpoints/best`.
@@ -90,7 +103,7 @@ class SelectConfig:
     use: the checkpoint that the final evaluation reads.
     """
 
-    metric: str = "auto"
+    metric: Annotated[str, AfterValidator(_validation_score)] = "auto"
     early_stop: Annotated[int, Ge(1)] | None = None
     use: Literal["best", "last"] = "best"
 
@@ -107,7 +120,7 @@ class FitConfig:
     save_minutes: a checkpoint is also written within an epoch after this much time.
     """
 
-    phases: tuple[PhaseConfig, ...]
+    phases: Annotated[tuple[PhaseConfig, ...], MinLen(1)]
     batch_size: Annotated[int, Ge(1)] = 128
     eval_batch_size: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
     accumulate: Annotated[int, Ge(1)] = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 from toolkit.data.sample import Batch
 
@@ -17,17 +18,24 @@ class Loader(ABC):
     of it, so that the batches together are those of one process.
     """
 
+    workers: int
+    """Processes beside the main one that make batches."""
+
     @abstractmethod
     def __len__(self) -> int:
         """Batches in an epoch, the same in every process."""
 
     @abstractmethod
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch[Any, Any]]:
         """The batches `start`, `start + 1`, ... of epoch `epoch` (counted from 0)."""
 
     @abstractmethod
-    def ids(self, epoch: int, position: int) -> tuple[str, ...]:
-        """Names of the samples of one batch (this process's share), without loading them."""
+    def sample_ids(self) -> tuple[str, ...]:
+        """Names of all samples of the split over all processes, in the order of the data set."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """One log line: the engine, how many workers, and why."""
 
     @abstractmethod
     def close(self) -> None:

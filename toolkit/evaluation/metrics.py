@@ -30,8 +30,7 @@ class Metric(ABC, Generic[PredictionT]):
     """
 
     higher_is_better: ClassVar[bool] = True
-    prefix: ClassVar[str]
-    """Every score of this metric is called `prefix`, `prefix@parameter` or `prefix.../part`; the part of a config's `select.metric` before those."""
+    """The direction of all its scores; a metric computes scores of one direction only."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
@@ -42,7 +41,10 @@ class Metric(ABC, Generic[PredictionT]):
 
     @abstractmethod
     def compute(self) -> Mapping[str, float | Undefined]:
-        """All scores by name, such as {"accuracy": 0.9, "accuracy/cat": Undefined("no cat among the samples")}."""
+        """All scores by name, such as {"accuracy": 0.9, "accuracy/cat": Undefined("no cat among the samples")}.
+
+        The names are the same whatever the samples: a metric that saw none gives all of its names, each undefined.
+        """
 
     def add(self, name: str, amount: Tensor) -> None:
         """`sums[name] += amount`, on the device of `amount`."""

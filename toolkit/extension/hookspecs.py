@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from toolkit.extension.registry import Registrar
 
 API_VERSION = 1
-"""Raised when a hook or a component signature changes incompatibly. A plugin module may state `TOOLKIT_API = 1`; another number is refused."""
+"""Goes up when a hook or a component signature changes incompatibly. A plugin module may state `TOOLKIT_API = 1`; another is refused."""
 
 hookspec = pluggy.HookspecMarker("toolkit")
 hookimpl = pluggy.HookimplMarker("toolkit")

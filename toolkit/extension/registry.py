@@ -203,5 +203,3 @@ class Registrar:
         if kind not in KINDS:
             raise PluginError(f"{self.origin}: no kind named '{kind}'; there are: {', '.join(KINDS)}")
         return kind
-
-

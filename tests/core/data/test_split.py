@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from toolkit.config.run_config import ValidationConfig
+from toolkit.data.locate import data_path, require_folder
+from toolkit.data.split import validation_indices
+from toolkit.errors import DataError
+
+
+@pytest.mark.parametrize(("count", "share", "expected"), [(100, 0.1, 10), (7, 0.5, 4), (2, 0.1, 1), (2, 0.9, 1), (5, 0.99, 4)])
+def test_a_share_is_rounded_and_leaves_one_in_each_part(count: int, share: float, expected: int) -> None:
+    train, validation = validation_indices(count, ValidationConfig(share=share))
+    assert len(validation) == expected
+    assert sorted([*train, *validation]) == list(range(count))
+    assert list(train) == sorted(train)
+    assert list(validation) == sorted(validation)
+
+
+def test_folds_are_disjoint_and_together_everything() -> None:
+    parts = [validation_indices(23, ValidationConfig(fold=fold, folds=5, seed=3))[1] for fold in range(5)]
+    assert sorted(np.concatenate(parts)) == list(range(23))
+    assert sorted(len(part) for part in parts) == [4, 4, 5, 5, 5]
+
+
+def test_the_seed_decides_who_validates() -> None:
+    first, again, other = (validation_indices(100, ValidationConfig(seed=seed))[1].tolist() for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_a_split_once_published_stays() -> None:
+    assert validation_indices(10, ValidationConfig(share=0.3, seed=0))[1].tolist() == sorted(np.random.default_rng(0).permutation(10)[:3])
+
+
+def test_too_few_samples_are_refused() -> None:
+    with pytest.raises(DataError, match=r"has 1 samples, too few to cut validation from it; expected at least 2"):
+        validation_indices(1, ValidationConfig())
+    with pytest.raises(DataError, match=r"has 4 samples.*at least 5"):
+        validation_indices(4, ValidationConfig(fold=0, folds=5))
+
+
+def test_relative_roots_lie_below_the_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TOOLKIT_DATA", str(tmp_path))
+    assert data_path("lsp") == tmp_path / "lsp"
+    assert data_path(tmp_path / "x") == tmp_path / "x"
+    monkeypatch.delenv("TOOLKIT_DATA")
+    assert data_path("lsp") == Path("data/lsp")
+
+
+def test_a_missing_data_set_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"lsp: no such folder; expected images/ and joints.mat; set TOOLKIT_DATA or data.root"):
+        require_folder(tmp_path / "lsp", "images/ and joints.mat")
+    assert require_folder(tmp_path, "anything") == tmp_path

@@ -1,0 +1,255 @@
+"""How fast a config trains, beside a bare loop over the same model: what the trainer itself costs."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from toolkit.build import Run, build_component, build_run
+from toolkit.config import load_config
+from toolkit.data.loader import Loader
+from toolkit.data.sample import Batch
+from toolkit.data.tree import select, to_device, to_float32
+from toolkit.evaluation.evaluate import Scorekeeper, total_loss
+from toolkit.extension.discovery import load_plugins
+from toolkit.training.fit import Job, Trainer
+from toolkit.training.phases import trained_part
+from toolkit.training.runtime import active, choose_runtime
+
+Loop = Callable[[int], None]
+"""Trains on (or makes) so many batches."""
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """Images per second, each the median over rounds in which the loops took turns.
+
+    real: the toolkit's training loop, validation and saving left out.
+    bare: the same model, optimizer, precision and batched transforms called directly on tensors in memory, nothing else;
+        None where transforms must run sample by sample, which a bare loop over tensors cannot.
+    bare_without_transforms: the same on pictures that are finished already.
+    data: making batches alone.
+    efficiency: real / bare (or bare_without_transforms where that is all there is), median of the rounds' ratios.
+    """
+
+    config: str
+    engine: str
+    runtime: str
+    batch_size: int
+    rounds: int
+    real: float
+    bare: float | None
+    bare_without_transforms: float
+    data: float
+    efficiency: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields by name."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        bare = f"{self.bare:>12,.0f} images/s" if self.bare is not None else "           - (some transforms run sample by sample)"
+        return "\n".join(
+            (
+                f"{self.config}, batch {self.batch_size}; {self.runtime}; {self.engine}",
+                f"training loop            {self.real:>12,.0f} images/s   (median of {self.rounds} rounds)",
+                f"bare loop                {bare}",
+                f"bare, no transforms      {self.bare_without_transforms:>12,.0f} images/s",
+                f"data alone               {self.data:>12,.0f} images/s",
+                f"efficiency               {self.efficiency:>12.3f}",
+            )
+        )
+
+
+def bench(
+    config: str | Path | Mapping[str, Any],
+    overrides: Iterable[str] = (),
+    *,
+    synthetic: bool = False,
+    seconds: float = 5.0,
+    rounds: int = 5,
+    plugin_files: Sequence[Path] = (),
+) -> BenchResult:
+    """Time the first phase of a config. Nothing is written.
+
+    Args:
+        seconds: each loop is timed for about this long per round.
+        rounds: the loops take turns, so that a machine whose speed drifts drifts for all of them.
+    """
+    plugins = load_plugins(plugin_files)
+    checked, _ = load_config(config, overrides=overrides, synthetic=synthetic, registry=plugins.registry)
+    runtime = choose_runtime(checked.runtime)
+    with active(runtime):
+        run = build_run(checked, plugins, runtime, synthetic=synthetic)
+        loops = _loops(run)
+        steps = {name: _steps_for(loop, seconds) for name, loop in loops.items()}
+        speeds: dict[str, list[float]] = {name: [] for name in loops}
+        for _ in range(rounds):
+            for name, loop in loops.items():
+                speeds[name].append(run.config.fit.batch_size * steps[name] / _seconds(loop, steps[name]))
+        for loader in run.loaders.values():
+            loader.close()
+    base = "bare" if "bare" in loops else "bare_without_transforms"
+    medians = {name: statistics.median(values) for name, values in speeds.items()}
+    return BenchResult(
+        config=str(config) if not isinstance(config, Mapping) else "config",
+        engine=run.loaders["train"].describe(),
+        runtime=str(run.runtime),
+        batch_size=run.config.fit.batch_size,
+        rounds=rounds,
+        real=medians["real"],
+        bare=medians.get("bare"),
+        bare_without_transforms=medians["bare_without_transforms"],
+        data=medians["data"],
+        efficiency=statistics.median(a / b for a, b in zip(speeds["real"], speeds[base], strict=True)),
+    )
+
+
+def _loops(run: Run) -> dict[str, Loop]:
+    loops = {"real": _real_loop(run)}
+    part = run.data.parts["train"]
+    if part.prepared.is_resident and not part.transforms.random:
+        loops["bare"] = _bare_loop(run, _finished_in_the_loop(run))
+    loops["bare_without_transforms"] = _bare_loop(run, _finished_before(run))
+    loops["data"] = lambda steps: _exhaust(_Endless(run.loaders["train"], steps).epoch(0))
+    return loops
+
+
+def _real_loop(run: Run) -> Loop:
+    def loop(steps: int) -> None:
+        job = Job(
+            model=run.model,
+            task=run.task,
+            loss=run.loss,
+            metrics=run.metrics,
+            train=_Endless(run.loaders["train"], steps),
+            validation=run.loaders["validation"],
+            runtime=run.runtime,
+            config=run.config.fit,
+            seed=run.config.seed,
+            checkpoints=Path(),
+            build=build_component,
+        )
+        trainer = Trainer(job, _Silent())
+        trainer.train_batches(trainer.start_phase(run.config.fit.phases[0]), Scorekeeper(run.task, run.metrics))
+
+    return loop
+
+
+def _bare_loop(run: Run, batches: Callable[[], Iterator[tuple[Tensor, Any]]]) -> Loop:
+    """What a careful person would write by hand for this one model."""
+
+    def loop(steps: int) -> None:
+        part = trained_part(run.model, run.config.fit.phases[0].train)
+        part.freeze_the_rest()
+        part.train_mode()
+        optimizer = build_component(run.config.fit.phases[0].optimizer, part.parameters())
+        for _, (images, encoded) in zip(range(steps), batches(), strict=False):
+            optimizer.zero_grad(set_to_none=True)
+            with run.runtime.autocast():
+                loss = total_loss(run.loss(to_float32(run.model(images)), encoded)).mean()
+            torch.autograd.backward(loss)
+            optimizer.step()
+        _wait(run)
+
+    return loop
+
+
+def _finished_in_the_loop(run: Run) -> Callable[[], Iterator[tuple[Tensor, Any]]]:
+    prepared, transforms = run.data.parts["train"].prepared, run.data.parts["train"].transforms
+    store = prepared.store
+    assert isinstance(store.images, Tensor)
+    images = store.images.to(run.runtime.device)
+    targets: Any = to_device(store.targets, run.runtime.device)
+    rows = torch.from_numpy(prepared.positions).to(run.runtime.device)
+
+    def batches() -> Iterator[tuple[Tensor, Any]]:
+        for indices in _shuffled(rows, run.config.fit.batch_size):
+            pixels = transforms.finish(images.index_select(0, indices), channels_last=run.runtime.channels_last)
+            yield pixels, run.task.encode(select(targets, indices), (pixels.shape[2], pixels.shape[3]))
+
+    return batches
+
+
+def _finished_before(run: Run) -> Callable[[], Iterator[tuple[Tensor, Any]]]:
+    some = [(batch.images, batch.encoded) for _, batch in zip(range(20), run.loaders["train"].epoch(0), strict=False)]
+
+    def batches() -> Iterator[tuple[Tensor, Any]]:
+        for number in count():
+            yield some[number % len(some)]
+
+    return batches
+
+
+def _shuffled(rows: Tensor, batch_size: int) -> Iterator[Tensor]:
+    while True:
+        order = rows[torch.randperm(len(rows), device=rows.device)]
+        for start in range(0, len(rows) - batch_size + 1, batch_size):
+            yield order[start : start + batch_size]
+
+
+class _Endless(Loader):
+    """Another loader's epochs, one after the other, as a single epoch of `batches` batches."""
+
+    def __init__(self, loader: Loader, batches: int) -> None:
+        self._loader, self._batches = loader, batches
+        self.workers = loader.workers
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch[Any, Any]]:
+        left = self._batches - start
+        for number in count(epoch):
+            for batch in self._loader.epoch(number):
+                if not left:
+                    return
+                yield batch
+                left -= 1
+
+    def sample_ids(self) -> tuple[str, ...]:
+        return self._loader.sample_ids()
+
+    def describe(self) -> str:
+        return self._loader.describe()
+
+    def close(self) -> None:
+        self._loader.close()
+
+
+class _Silent:
+    """A listener that does nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args, **kwargs: None
+
+
+def _steps_for(loop: Loop, seconds: float) -> int:
+    """How many batches take about `seconds`; also warms the loop up."""
+    loop(3)
+    taken = _seconds(loop, 10) / 10
+    return max(10, round(seconds / taken))
+
+
+def _seconds(loop: Loop, steps: int) -> float:
+    started = time.perf_counter()
+    loop(steps)
+    return time.perf_counter() - started
+
+
+def _exhaust(batches: Iterator[Batch[Any, Any]]) -> None:
+    for _ in batches:
+        pass
+
+
+def _wait(run: Run) -> None:
+    if run.runtime.device.type != "cpu":
+        torch.accelerator.synchronize()

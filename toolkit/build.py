@@ -1,0 +1,284 @@
+"""RunConfig -> objects: the only file that joins the floors.
+
+What the toolkit supplies to each kind of component, before the options:
+
+| kind | supplied |
+|---|---|
+| task, model, loss, metric, plot | info |
+| dataset | split |
+| backbone | input_shape: C, H, W |
+| head | in_shape: C, H, W of the backbone built before it, info |
+| transform | - |
+| optimizer | params |
+| schedule | steps |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from toolkit.config.run_config import ComponentConfig, RunConfig
+from toolkit.data.keeping import MemoryBudget
+from toolkit.data.loader import Loader
+from toolkit.data.order import Indices
+from toolkit.data.prepared import Prepared, prepare
+from toolkit.data.sample import DataInfo, Dataset, Pixels, Split
+from toolkit.data.split import validation_indices
+from toolkit.data.transforms import TransformList
+from toolkit.data.worker_engine import WorkerLoader
+from toolkit.errors import ConfigError, PluginError, ToolkitError
+from toolkit.evaluation.evaluate import Loss, Pass
+from toolkit.evaluation.evaluation import Evaluation
+from toolkit.evaluation.metrics import Metric
+from toolkit.extension.discovery import Plugins
+from toolkit.models.model import Shape, count_parameters, output_shape
+from toolkit.task import Task
+from toolkit.training.phases import trained_part
+from toolkit.training.runtime import Runtime, seed_torch, with_layout
+
+Plot = Callable[[Evaluation[Any]], Figure]
+
+
+@dataclass(frozen=True)
+class DataPart:
+    """One split: the data set it comes from, its samples' numbers in there, its transforms, and the samples prepared by them."""
+
+    dataset: Dataset[Any]
+    indices: Indices
+    transforms: TransformList
+    prepared: Prepared[Any]
+
+
+@dataclass(frozen=True)
+class Data:
+    """All splits of a run's data.
+
+    fingerprint: SHA-256 over the names of all samples and the pictures kept in memory.
+    """
+
+    parts: Mapping[Split, DataPart]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, built: every object of its config.
+
+    config: with every automatic choice made.
+    """
+
+    config: RunConfig
+    synthetic: bool
+    plugins: Plugins
+    runtime: Runtime
+    info: DataInfo
+    task: Task[Any, Any, Any, Any]
+    model: nn.Module
+    loss: Loss
+    metrics: Sequence[Metric[Any]]
+    plots: Mapping[str, Plot]
+    data: Data
+    loaders: Mapping[Split, Loader]
+
+    def summary(self) -> str:
+        """The model and the data in one line."""
+        counts = ", ".join(f"{split} {len(part.indices):,}" for split, part in self.data.parts.items())
+        return f"{self.config.model.name}: {count_parameters(self.model):,} parameters; {self.config.data.name}: {counts}"
+
+    def as_evaluation(self, split: Split, done: Pass) -> Evaluation[Any]:
+        """A pass that kept its predictions, as plots see it."""
+        if done.kept is None:
+            raise ValueError("the pass kept no predictions; evaluate with keep=True")
+        part = self.data.parts[split]
+
+        def image(index: int) -> Pixels:
+            pixels: Pixels = part.dataset[int(part.indices[index])].image
+            return pixels
+
+        kept = done.kept
+        name = "val" if split == "validation" else split
+        return Evaluation(name, kept.ids, kept.predictions, kept.truths, kept.losses, done.scores, done.undefined, image)
+
+
+def build_run(
+    config: RunConfig, plugins: Plugins, runtime: Runtime, *, synthetic: bool = False, on_reading: Callable[[str], None] = lambda text: None
+) -> Run:
+    """Build everything a run needs; nothing is written.
+
+    Args:
+        on_reading: told in a line what was read and how batches are made.
+
+    Raises: ConfigError, DataError or PluginError with the component that failed.
+    """
+    data = _read_data(config)
+    info = _info(data)
+    task: Task[Any, Any, Any, Any] = build_component(config.task, info)
+    seed_torch(config.seed)
+    model: nn.Module = build_with_parts(config.model, info, info)
+    runtime = with_layout(runtime, config.runtime, model)
+    runtime.place(model)
+    for phase in config.fit.phases:
+        trained_part(model, phase.train)
+    metrics = [build_component(metric, info) for metric in config.metrics]
+    loaders = _loaders(config, runtime, data, task)
+    on_reading(loaders["train"].describe())
+    workers = max(loader.workers for loader in loaders.values())
+    return Run(
+        config=dataclasses.replace(
+            config,
+            runtime=runtime.resolved(),
+            loader=dataclasses.replace(config.loader, engine="worker", workers=workers),
+            fit=dataclasses.replace(config.fit, select=dataclasses.replace(config.fit.select, metric=_selected_metric(config, metrics))),
+        ),
+        synthetic=synthetic,
+        plugins=plugins,
+        runtime=runtime,
+        info=info,
+        task=task,
+        model=model,
+        loss=build_with_parts(config.loss, info, info),
+        metrics=metrics,
+        plots={plot.name: build_component(plot, info) for plot in config.plots},
+        data=data,
+        loaders=loaders,
+    )
+
+
+def build_component(config: ComponentConfig, *supplied: Any) -> Any:
+    """Call a component that has no nested ones.
+
+    Raises: PluginError where the component itself fails, naming it; a ToolkitError of its own passes.
+    """
+    return _call(config, supplied, config.options)
+
+
+def build_with_parts(config: ComponentConfig, info: DataInfo, *supplied: Any) -> Any:
+    """Call a component whose options may be components; those are built first, in the order of the signature.
+
+    A head is given the output shape of the backbone built before it.
+    """
+    shape = info.input_shape
+    options: dict[str, Any] = {}
+    for name, value in config.options.items():
+        if isinstance(value, ComponentConfig):
+            options[name], shape = _build_part(value, info, shape)
+        elif isinstance(value, tuple) and any(isinstance(item, ComponentConfig) for item in value):
+            options[name] = tuple(_build_part(item, info, shape)[0] for item in value)
+        else:
+            options[name] = value
+    return _call(config, supplied, options)
+
+
+def _build_part(config: ComponentConfig, info: DataInfo, shape: Shape) -> tuple[Any, Shape]:
+    """A nested component and the shape that what follows it sees."""
+    kind = config.component.kind
+    supplied: tuple[Any, ...] = {"backbone": (shape,), "head": (shape, info), "transform": ()}.get(kind, (info,))
+    part = build_with_parts(config, info, *supplied)
+    return part, output_shape(part, shape) if kind == "backbone" else shape
+
+
+def _call(config: ComponentConfig, supplied: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    try:
+        return config.component.factory(*supplied, **options)
+    except ToolkitError:
+        raise
+    except Exception as error:
+        component = config.component
+        raise PluginError(
+            f"{config.position}: {component.kind} '{component.name}' of {component.origin} failed: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _read_data(config: RunConfig) -> Data:
+    """Every split, read and prepared; train and validation share their pictures where both begin with the same transforms."""
+    budget = MemoryBudget(config.loader.memory_gib)
+    training = TransformList([build_component(t) for t in config.transforms.train])
+    evaluation = TransformList([build_component(t) for t in config.transforms.eval], evaluation=True)
+    train: Dataset[Any] = build_component(config.data, "train")
+    parts: dict[Split, DataPart] = {}
+    if "validation" in train.splits:
+        parts["train"] = _whole(train, training, budget, "training")
+        parts["validation"] = _whole(build_component(config.data, "validation"), evaluation, budget, "validation")
+    else:
+        kept, cut = validation_indices(len(train), config.validation)
+        if training.leading_key == evaluation.leading_key:
+            shared = prepare(train, training, budget=budget)
+            ours, theirs = shared.subset(kept), shared.subset(cut)
+        else:
+            ours = prepare(train, training, budget=budget, indices=kept)
+            theirs = prepare(train, evaluation, budget=budget, indices=cut, part="validation")
+        parts["train"] = DataPart(train, kept, training, ours)
+        parts["validation"] = DataPart(train, cut, evaluation, theirs)
+    if "test" in train.splits:
+        parts["test"] = _whole(build_component(config.data, "test"), evaluation, budget, "test")
+    return Data(parts, _fingerprint(parts))
+
+
+def _whole(dataset: Dataset[Any], transforms: TransformList, budget: MemoryBudget, part: str) -> DataPart:
+    return DataPart(dataset, np.arange(len(dataset)), transforms, prepare(dataset, transforms, budget=budget, part=part))
+
+
+def _fingerprint(parts: Mapping[Split, DataPart]) -> str:
+    digest = hashlib.sha256()
+    for split, part in parts.items():
+        prepared = part.prepared
+        digest.update(f"{split}\n".encode() + "\n".join(prepared.ids(np.arange(len(prepared)))).encode())
+        images = prepared.store.images
+        for picture in (images,) if isinstance(images, Tensor) else images or ():
+            digest.update(picture.numpy().data)
+    return digest.hexdigest()
+
+
+def _info(data: Data) -> DataInfo:
+    """The training data's info with the shape that the model will see: that of a sample after the eval transforms."""
+    info: DataInfo = data.parts["train"].dataset.info
+    validation = data.parts["validation"]
+    sample = validation.transforms.augment(validation.prepared.sample(0), (0,))
+    height, width, channels = sample.image.shape
+    return dataclasses.replace(info, input_shape=(channels, height, width))
+
+
+def _loaders(config: RunConfig, runtime: Runtime, data: Data, task: Task[Any, Any, Any, Any]) -> dict[Split, Loader]:
+    fit = config.fit
+    if fit.batch_size < runtime.world:
+        raise ConfigError(f"fit.batch_size is {fit.batch_size}, but there are {runtime.world} processes; use at least {runtime.world}")
+    eval_size = fit.eval_batch_size if fit.eval_batch_size != "auto" else max(fit.batch_size, 256)
+    loaders: dict[Split, Loader] = {}
+    for split, part in data.parts.items():
+        loaders[split] = WorkerLoader(
+            part.prepared,
+            part.transforms,
+            task.encode,
+            batch_size=fit.batch_size if split == "train" else eval_size,
+            train=split == "train",
+            seed=config.seed,
+            device=runtime.device,
+            channels_last=runtime.channels_last,
+            workers=config.loader.workers,
+            rank=runtime.rank,
+            world=runtime.world,
+        )
+    return loaders
+
+
+def _selected_metric(config: RunConfig, metrics: Sequence[Metric[Any]]) -> str:
+    """The score that chooses the best epoch, checked before the first batch against the names that the metrics compute."""
+    metric = config.fit.select.metric
+    if metric == "auto":
+        metric = config.task.component.factory.default_select  # type: ignore[attr-defined]
+    known = ["val/loss", *(f"val/{name}" for m in metrics for name in m.compute())]
+    asked = metric.removeprefix("val/")
+    if not any(asked == name.removeprefix("val/") or asked.endswith("/" + name.removeprefix("val/")) for name in known):
+        close = difflib.get_close_matches(metric, known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(name for name in known if name.count('/') == 1)}"
+        raise ConfigError(f"fit.select.metric: no score named '{metric}'; {hint}")
+    return metric

@@ -1,0 +1,126 @@
+"""The command with its subcommands, and how errors become one line and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from toolkit.cli import bench, check, evaluate, inspect_plugins, predict, report, resume, run
+from toolkit.cli.options import debug_wanted
+from toolkit.errors import ConfigError, PluginError, ResourceError, ToolkitError
+
+
+class PluginCommands(TyperGroup):
+    """The built-in subcommands and those that other distributions add, which are imported only when called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Every name, the plugins' last."""
+        from toolkit.extension.discovery import command_entry_points
+
+        own = super().list_commands(ctx)
+        return own + sorted(command_entry_points().keys() - set(own))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command; for `toolkit --help` a plugin's is a stand-in with the name of its distribution."""
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        from toolkit.extension.discovery import command_entry_points
+
+        entry_point = command_entry_points().get(cmd_name)
+        if entry_point is None:
+            return None
+        if cmd_name not in sys.argv[1:2]:  # listed, not called
+            distribution = entry_point.dist.name if entry_point.dist else "an unknown distribution"
+            return _as_command(cmd_name, lambda: None, f"(from {distribution})")
+        try:
+            return _as_command(cmd_name, entry_point.load())
+        except Exception as error:
+            fail(PluginError(f"command '{cmd_name}' ({entry_point.value}) could not be loaded: {type(error).__name__}: {error}"))
+
+
+def _as_command(name: str, target: Any, help_text: str | None = None) -> Any:
+    """A Typer app or a plain function as a command."""
+    if isinstance(target, typer.Typer):
+        command = typer.main.get_command(target)
+    else:
+        single = typer.Typer(add_completion=False)
+        single.command(name, help=help_text)(target)
+        command = typer.main.get_command(single)
+    command.name = name
+    return command
+
+
+app = typer.Typer(
+    name="toolkit",
+    cls=PluginCommands,
+    help="Train, evaluate and look at classic vision models; every task is a plugin.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("run")(run.run)
+app.command("resume")(resume.resume)
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("check")(check.check)
+app.command("show")(check.show)
+app.command("schema")(check.schema)
+app.command("list")(inspect_plugins.list_components)
+app.command("plugins")(inspect_plugins.plugins)
+app.command("report")(report.report)
+app.command("bench")(bench.bench)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and end the process with the exit code of the README's table."""
+    try:
+        app(args=list(arguments) if arguments is not None else None)
+        sys.exit(0)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        fail(error)
+
+
+def fail(error: Exception) -> NoReturn:
+    """Say what went wrong in one line and exit; the traceback is shown only with --debug."""
+    known = as_toolkit_error(error)
+    if debug_wanted():
+        traceback.print_exception(error)
+    if known is not None:
+        print(f"error: {known}", file=sys.stderr)
+        sys.exit(known.exit_code)
+    with tempfile.NamedTemporaryFile("w", prefix="toolkit-bug-", suffix=".log", delete=False) as log:
+        traceback.print_exception(error, file=log)
+    print(
+        f"error: this is a bug in the toolkit or a plugin: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}; "
+        f"the traceback is in {Path(log.name)}; please report it",
+        file=sys.stderr,
+    )
+    sys.exit(ToolkitError.exit_code)
+
+
+def as_toolkit_error(error: BaseException) -> ToolkitError | None:
+    """The error as one a user can act on, or None for a bug. A full disk or memory can show anywhere, so they are known here."""
+    if isinstance(error, ToolkitError):
+        return error
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
+        return ResourceError(
+            f"out of memory: {str(error).splitlines()[0] if str(error) else 'no details'}; lower fit.batch_size or loader.memory_gib"
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceError(f"the disk is full: {error}; free some space and `toolkit resume` the run folder")
+    if isinstance(error, PermissionError):
+        return ConfigError(f"no permission: {error}")
+    return None

@@ -1,0 +1,58 @@
+"""`toolkit check`, `toolkit show` and `toolkit schema`: configs without running them."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from toolkit.cli.options import Debug, Overrides, PluginFiles, Synthetic
+
+
+def check(
+    configs: Annotated[list[str], typer.Argument(help="Config files (.yaml).", metavar="CONFIG...")],
+    plugin: PluginFiles = None,
+    debug: Debug = False,
+) -> None:
+    """Check configs and print every problem with its place and its fix."""
+    from toolkit.config import load_config
+    from toolkit.errors import ConfigError
+    from toolkit.extension.discovery import load_plugins
+
+    registry = load_plugins(plugin or ()).registry
+    problems = []
+    for config in configs:
+        for synthetic in (False, True):
+            try:
+                load_config(config, synthetic=synthetic, registry=registry)
+            except ConfigError as error:
+                problems.append(str(error))
+                break
+        else:
+            print(f"{config}: ok")
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def show(
+    config: Annotated[str, typer.Argument(help="A config file (.yaml).", metavar="CONFIG")],
+    overrides: Overrides = None,
+    synthetic: Synthetic = False,
+    plugin: PluginFiles = None,
+    debug: Debug = False,
+) -> None:
+    """Print a config with everything filled in."""
+    from toolkit.config import dump_config, load_config
+    from toolkit.extension.discovery import load_plugins
+
+    resolved, _ = load_config(config, overrides=overrides or (), synthetic=synthetic, registry=load_plugins(plugin or ()).registry)
+    print(dump_config(resolved), end="")
+
+
+def schema(plugin: PluginFiles = None, debug: Debug = False) -> None:
+    """Print the JSON Schema of configs, for editors."""
+    from toolkit.config import json_schema
+    from toolkit.extension.discovery import load_plugins
+
+    print(json.dumps(json_schema(load_plugins(plugin or ()).registry), indent=1))

@@ -1,0 +1,24 @@
+"""`toolkit predict`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolkit.cli.options import Debug, RunFolder
+
+
+def predict(
+    folder: RunFolder,
+    images: Annotated[list[Path], typer.Argument(help="Pictures.", metavar="IMAGE...")],
+    out: Annotated[Path, typer.Option("--out", help="Where the drawn pictures go.", metavar="DIR")] = Path("predictions"),
+    debug: Debug = False,
+) -> None:
+    """Print one JSON line per picture and draw each prediction into a PNG."""
+    from toolkit.predictor import load
+
+    for answer in load(folder).predict_files(images, out):
+        print(json.dumps(answer))

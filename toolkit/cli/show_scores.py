@@ -1,0 +1,42 @@
+"""Scores on the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from toolkit.runs import RunResult
+
+
+def show_result(result: RunResult) -> None:
+    """The main scores of a finished run and where its report lies."""
+    if not _is_main_process():
+        return
+    show_scores({name: value for name, value in result.scores.items() if _is_main_score(name)}, result.undefined)
+    print(f"report: {result.report}")
+
+
+def show_scores(scores: Mapping[str, float], undefined: Mapping[str, str], *, as_json: bool = False) -> None:
+    """One line per score; with `as_json` one JSON object."""
+    if not _is_main_process():
+        return
+    if as_json:
+        print(json.dumps({"scores": dict(scores), "undefined": dict(undefined)}))
+        return
+    width = max((len(name) for name in [*scores, *undefined]), default=0)
+    for name, value in scores.items():
+        print(f"{name:<{width}}  {value:.4f}")
+    for name, reason in undefined.items():
+        print(f"{name:<{width}}  undefined: {reason}")
+
+
+def _is_main_score(name: str) -> bool:
+    """Scores of the test part (or of validation) as a whole, not of one class: test/accuracy, not test/accuracy/cat."""
+    return name.count("/") <= 1
+
+
+def _is_main_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"

@@ -1,0 +1,210 @@
+"""The engine that runs albumentations itself, sample by sample, in worker processes where there is work to do."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from toolkit.data.assemble import HostBatch, assemble, take
+from toolkit.data.loader import Loader
+from toolkit.data.order import Indices, Order
+from toolkit.data.prepared import Prepared
+from toolkit.data.sample import Batch, EncodedT, TargetT
+from toolkit.data.transforms import TransformList
+from toolkit.data.tree import to_device
+from toolkit.errors import ResourceError, ToolkitError
+
+Encode = Callable[[TargetT, tuple[int, int]], EncodedT]
+"""`Task.encode`: a batch of targets on the device, and H, W of the pictures."""
+
+_MOST_WORKERS = 4
+"""What `workers: auto` takes at most: more rarely help, and each costs memory."""
+
+
+class WorkerLoader(Loader):
+    """Batches of a prepared part. Where nothing random is left to do and the pictures are in memory, a batch is an index into them.
+
+    Only one `epoch` iterator may be in use at a time; a new one ends the last.
+
+    Args:
+        prepared: the samples, prepared with the leading part of `transforms`.
+        encode: the task's, called on the device.
+        batch_size: over all processes together.
+        train: order, last batch and repetition of the random draws; see `Order`.
+        workers: processes beside this one; "auto" takes none where a batch is an index.
+        channels_last: memory layout of `Batch.images`.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared[TargetT],
+        transforms: TransformList,
+        encode: Encode[TargetT, Any],
+        *,
+        batch_size: int,
+        train: bool,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        workers: int | Literal["auto"] = "auto",
+        device: torch.device | str = "cpu",
+        channels_last: bool = False,
+    ) -> None:
+        self.order = Order(len(prepared), batch_size, train, seed, rank, world)
+        self._prepared, self._transforms, self._encode = prepared, transforms, encode
+        self._device, self._channels_last = torch.device(device), channels_last
+        self._is_index = prepared.is_resident and not transforms.random
+        self.workers, self._why = self._choose_workers(workers, world)
+        self._requests: _Requests[TargetT] = _Requests(prepared, transforms, self.order)
+        self._sampler = _Sampler()
+        self._processes: DataLoader[Any] | None = None
+        if prepared.shape[2] and not transforms.random:
+            transforms.finish.check_channels(prepared.shape[2])
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch[Any, Any]]:
+        """The batches `start`, `start + 1`, ... of epoch `epoch` (counted from 0).
+
+        In evaluation a process whose share of the last batch is empty does not see it.
+
+        Raises:
+            DataError, ConfigError: a sample cannot be read or transformed; the text names it.
+            ResourceError: a worker process was killed.
+        """
+        requests = ((epoch, *self.order.positions(epoch, batch)) for batch in range(start, len(self)))
+        wanted = [request for request in requests if len(request[1])]
+        for batch in self._host_batches(wanted):
+            yield self._finish(batch)
+
+    def sample_ids(self) -> tuple[str, ...]:
+        return self._prepared.ids(np.arange(len(self._prepared)))
+
+    def close(self) -> None:
+        if self._processes is not None:
+            processes, self._processes = self._processes, None
+            iterator = processes._iterator
+            if iterator is not None:
+                iterator._shutdown_workers()  # type: ignore[attr-defined]
+
+    def describe(self) -> str:
+        """One log line: the engine, how many workers, and why."""
+        plural = "worker" if self.workers == 1 else "workers"
+        return f"worker engine, {self.workers} {plural}: {self._why}; {self._prepared.describe()}"
+
+    def _choose_workers(self, workers: int | Literal["auto"], world: int) -> tuple[int, str]:
+        if self._is_index:
+            return 0, "nothing left to do per sample"
+        work = f"{len(self._transforms.random)} transforms per sample" if self._transforms.random else "samples made on demand"
+        if not self._transforms.random and self._prepared.store.images is not None:
+            work = "pictures of several sizes"
+        if workers != "auto":
+            return workers, f"as configured, {work}"
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        chosen = max(1, min(_MOST_WORKERS, cores // world))
+        return chosen, f"{work}, {cores} cores" + (f" for {world} processes" if world > 1 else "")
+
+    def _host_batches(self, requests: Sequence[_Request]) -> Iterator[HostBatch[Any]]:
+        if self._is_index:
+            yield from (take(self._prepared, positions) for _, positions, _ in requests)
+        elif self.workers == 0:
+            yield from (self._requests.make(request) for request in requests)
+        else:
+            yield from self._from_workers(requests)
+
+    def _from_workers(self, requests: Sequence[_Request]) -> Iterator[HostBatch[Any]]:
+        if self._processes is None:
+            self._processes = DataLoader(
+                self._requests,
+                batch_size=None,
+                sampler=self._sampler,
+                num_workers=self.workers,
+                persistent_workers=True,
+                multiprocessing_context="fork",  # the prepared pictures are shared, not copied
+                worker_init_fn=_start_worker,
+                pin_memory=self._device.type == "cuda",
+                generator=torch.Generator(),  # or it would draw from the global one, which dropout uses
+            )
+        self._sampler.requests = requests
+        iterator = iter(self._processes)
+        while True:
+            try:
+                answer = next(iterator)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                self._processes = None
+                raise ResourceError(
+                    "a worker process that loads pictures was killed, probably for want of memory or shared memory (/dev/shm); "
+                    f"use fewer loader.workers ({self.workers} now) or a smaller fit.batch_size"
+                ) from error
+            if isinstance(answer, _Failure):
+                raise answer.error
+            yield answer.unpacked()
+
+    def _finish(self, batch: HostBatch[Any]) -> Batch[Any, Any]:
+        images = batch.images.to(self._device, non_blocking=True)
+        targets, truth, to_original = batch.targets, batch.truth, batch.to_original
+        if self._device.type != "cpu":
+            targets, truth, to_original = to_device((targets, truth, to_original), self._device)
+        self._transforms.finish.check_channels(images.shape[3])
+        pixels = self._transforms.finish(images, channels_last=self._channels_last)
+        height, width = pixels.shape[2:]
+        return Batch(batch.ids, pixels, targets, self._encode(targets, (height, width)), truth, to_original)
+
+
+_Request = tuple[int, Indices, Indices]
+"""Epoch, places in the part, positions in the epoch."""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """An error on its way from a worker; torch would wrap its text into a traceback."""
+
+    error: ToolkitError
+
+
+class _Requests(Dataset[Any], Generic[TargetT]):
+    """What a worker process does: a request in, a batch or a failure out."""
+
+    def __init__(self, prepared: Prepared[TargetT], transforms: TransformList, order: Order) -> None:
+        self._prepared, self._transforms, self._order = prepared, transforms, order
+
+    def make(self, request: _Request) -> HostBatch[TargetT]:
+        epoch, positions, in_epoch = request
+        return assemble(self._prepared, self._transforms, self._order, epoch, positions, in_epoch)
+
+    def __getitem__(self, request: Any) -> HostBatch[TargetT] | _Failure:
+        try:
+            return self.make(request).packed()
+        except ToolkitError as error:
+            return _Failure(error)
+
+
+class _Sampler(Sampler[Any]):
+    """The requests of the epoch to come, in order."""
+
+    requests: Sequence[_Request] = ()
+
+    def __iter__(self) -> Iterator[_Request]:
+        return iter(self.requests)
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+
+def _start_worker(number: int) -> None:
+    cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer; it ends the workers
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,59 @@
+"""What a model may be made of: backbones, heads, and the model that joins one of each."""
+
+from __future__ import annotations
+
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from toolkit.data.sample import DataInfo
+
+Shape = tuple[int, int, int]
+
+
+class Backbone(nn.Module):
+    """Base of every backbone: [B, C, H, W] pictures -> [B, C', H', W'] features. `factory(input_shape, /, *, options)`."""
+
+    component_kind: ClassVar[str] = "backbone"
+
+
+class Head(nn.Module):
+    """Base of every head: features -> the model's output. `factory(in_shape, info, /, *, options)`."""
+
+    component_kind: ClassVar[str] = "head"
+
+
+class Composed(nn.Module):
+    """A backbone with a head on it: `model: {backbone: ..., head: ...}`.
+
+    Args:
+        backbone: from pictures to features.
+        head: from features to what the task decodes; it is given the backbone's output shape.
+    """
+
+    def __init__(self, info: DataInfo, /, *, backbone: Backbone, head: Head) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> whatever the head gives."""
+        return cast(Tensor, self.head(self.backbone(images)))
+
+
+def output_shape(backbone: nn.Module, input_shape: Shape) -> Shape:
+    """C, H, W of what `backbone` makes of pictures of `input_shape`, by a dry pass that changes no statistics."""
+    was_training = backbone.training
+    backbone.eval()
+    with torch.no_grad():
+        features = backbone(torch.zeros(1, *input_shape))
+    backbone.train(was_training)
+    if features.ndim != 4:
+        raise TypeError(f"a backbone must give [B, C, H, W] features, {type(backbone).__name__} gives {tuple(features.shape)}")
+    return cast(Shape, tuple(features.shape[1:]))
+
+
+def count_parameters(model: nn.Module, *, trainable_only: bool = False) -> int:
+    """How many numbers the model learns (buffers such as running means do not count)."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)

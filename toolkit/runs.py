@@ -1,0 +1,268 @@
+"""The verbs: run, resume and evaluate a config, from the command line or a script."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from toolkit.build import Run, build_component, build_run
+from toolkit.config import dump_config, load_config
+from toolkit.config.run_config import RunConfig
+from toolkit.data.sample import Split
+from toolkit.errors import CheckpointError, ConfigError, DataError
+from toolkit.evaluation.evaluate import Pass
+from toolkit.evaluation.evaluate import evaluate as evaluate_split
+from toolkit.evaluation.evaluation import Evaluation
+from toolkit.extension.discovery import Plugins, load_plugins
+from toolkit.models.model import count_parameters
+from toolkit.reporting.curves import plot_curves
+from toolkit.reporting.environment import environment
+from toolkit.reporting.figures import save_figure
+from toolkit.reporting.files import write_json_atomic, write_text_atomic
+from toolkit.reporting.progress import Progress
+from toolkit.reporting.recorder import Recorder
+from toolkit.reporting.report import write_report
+from toolkit.reporting.run_dir import RunDir
+from toolkit.run_folder import Beginning, load_chosen, read_beginning, write_info
+from toolkit.training.checkpoint import Checkpoint, newest_checkpoint
+from toolkit.training.fit import FitState, Job, Trainer
+from toolkit.training.runtime import Runtime, active, choose_runtime
+
+SPLITS: Mapping[Split, str] = {"validation": "val", "test": "test"}
+"""Part of the data -> first part of its scores' names."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    scores: name such as test/accuracy -> number. undefined: name -> why there is no number.
+    """
+
+    folder: Path
+    scores: Mapping[str, float]
+    undefined: Mapping[str, str]
+    report: Path
+
+
+def run(
+    config: str | Path | Mapping[str, Any],
+    overrides: Iterable[str] = (),
+    *,
+    synthetic: bool = False,
+    out: str | Path | None = None,
+    plugin_files: Sequence[Path] = (),
+) -> RunResult:
+    """Train, evaluate and report one config.
+
+    Args:
+        config: a YAML file, or the same as a mapping.
+        overrides: laid over it, such as "fit.batch_size=64".
+        synthetic: use the task's built-in data and the config's `synthetic:` block.
+        out: the run folder itself; default runs/<config name>/<time>-<id>.
+        plugin_files: one-file plugins to load besides the installed ones.
+
+    Raises: a ToolkitError, whose `exit_code` the command line would end with.
+    """
+    plugins = load_plugins(plugin_files)
+    checked, is_synthetic = load_config(config, overrides=overrides, synthetic=synthetic, registry=plugins.registry)
+    name = "config" if isinstance(config, Mapping) else Path(config).stem
+    source = yaml.safe_dump(dict(config)) if isinstance(config, Mapping) else Path(config).read_text(encoding="utf-8")
+    beginning = Beginning(name, is_synthetic, tuple(str(file.resolve()) for file in plugin_files))
+    runtime = choose_runtime(checked.runtime)
+    with active(runtime):
+        folder = _new_folder(runtime, name, out)
+        with _at_work(folder, runtime, checked) as progress:
+            if runtime.is_main:
+                write_text_atomic(folder.source_yaml, source)
+                _write_config(folder, checked, beginning)  # before the data are read, so that a kill from here on can be resumed
+            return _build_and_fit(folder, checked, beginning, plugins, runtime, progress, checkpoint=None)
+
+
+def resume(folder: str | Path) -> RunResult:
+    """Go on with an interrupted run from its newest valid checkpoint, or from its start where there is none yet.
+
+    Raises:
+        CheckpointError: every checkpoint is damaged.
+        DataError: the data are not those the run began with.
+    """
+    run_dir, beginning, plugins, checked = _reopen(folder)
+    runtime = choose_runtime(checked.runtime)
+    with active(runtime), _at_work(run_dir, runtime, checked) as progress:
+        checkpoint, problems = newest_checkpoint(run_dir.checkpoints)
+        for problem in problems:
+            progress.log(f"passed over: {problem}")
+        if checkpoint is None and problems:
+            raise CheckpointError(f"no valid checkpoint in {run_dir.checkpoints}: {'; '.join(problems)}")
+        return _build_and_fit(run_dir, checked, beginning, plugins, runtime, progress, checkpoint)
+
+
+def evaluate(folder: str | Path, split: Split = "test") -> tuple[dict[str, float], dict[str, str]]:
+    """Scores of a run's chosen checkpoint on "validation" or "test", and why some are undefined."""
+    run_dir, beginning, plugins, checked = _reopen(folder)
+    runtime = choose_runtime(checked.runtime)
+    with active(runtime):
+        built = build_run(checked, plugins, runtime, synthetic=beginning.synthetic)
+        if split not in built.loaders:
+            raise ConfigError(f"data set '{checked.data.name}' has no {split} part; there are: {', '.join(built.loaders)}")
+        load_chosen(built.model, run_dir, checked.fit.select.use)
+        done = _evaluate(built, split)
+    prefix = SPLITS[split]
+    return {f"{prefix}/{n}": v for n, v in done.scores.items()}, {f"{prefix}/{n}": r for n, r in done.undefined.items()}
+
+
+def _reopen(folder: str | Path) -> tuple[RunDir, Beginning, Plugins, RunConfig]:
+    run_dir = RunDir.open(Path(folder))
+    beginning = read_beginning(run_dir)
+    plugins = load_plugins([Path(file) for file in beginning.plugin_files])
+    checked, _ = load_config(run_dir.config_yaml, registry=plugins.registry)
+    return run_dir, beginning, plugins, checked
+
+
+def _new_folder(runtime: Runtime, name: str, out: str | Path | None) -> RunDir:
+    """Made by the main process; the others are told where."""
+    made = None
+    if runtime.is_main:
+        made = RunDir.at(Path(out)) if out is not None else RunDir.create(Path("runs"), name)
+    folder = runtime.gather(made)[0]
+    assert folder is not None
+    return folder
+
+
+@contextmanager
+def _at_work(folder: RunDir, runtime: Runtime, config: RunConfig) -> Iterator[Progress]:
+    """The folder locked and the progress shown, by the main process; the others work silently."""
+    epochs = sum(phase.epochs for phase in config.fit.phases)
+    with folder.lock() if runtime.is_main else nullcontext():
+        log = folder.log_txt if runtime.is_main else None
+        with Progress(epochs, log, None if runtime.is_main else Console(quiet=True)) as progress:
+            yield progress
+
+
+def _build_and_fit(
+    folder: RunDir,
+    config: RunConfig,
+    beginning: Beginning,
+    plugins: Plugins,
+    runtime: Runtime,
+    progress: Progress,
+    checkpoint: Checkpoint | None,
+) -> RunResult:
+    started = time.perf_counter()
+    built = build_run(config, plugins, runtime, synthetic=beginning.synthetic, on_reading=progress.log)
+    if beginning.data_fingerprint not in (None, built.data.fingerprint):
+        raise DataError(f"{folder.path} began with other data (their fingerprint differs); restore them, or start a new run")
+    if runtime.is_main:
+        beginning = dataclasses.replace(beginning, data_fingerprint=built.data.fingerprint)
+        _write_config(folder, built.config, beginning, built)
+    progress.log(str(built.runtime))
+    progress.log(built.summary())
+    plugins.observe("toolkit_run_started", progress.log, run=built)
+    try:
+        state = _fit(built, folder, progress, checkpoint)
+        return _report(built, folder, progress, state, beginning.name, started)
+    finally:
+        for loader in built.loaders.values():
+            loader.close()
+
+
+def _fit(built: Run, folder: RunDir, progress: Progress, checkpoint: Checkpoint | None) -> FitState:
+    def epoch_hook(epoch: int, scores: Mapping[str, float]) -> None:
+        built.plugins.observe("toolkit_epoch_ended", progress.log, run=built, epoch=epoch, scores=scores)
+
+    job = Job(
+        model=built.model,
+        task=built.task,
+        loss=built.loss,
+        metrics=built.metrics,
+        train=built.loaders["train"],
+        validation=built.loaders["validation"],
+        runtime=built.runtime,
+        config=built.config.fit,
+        seed=built.config.seed,
+        checkpoints=folder.checkpoints,
+        build=build_component,
+    )
+    trainer = Trainer(job, Recorder(progress, folder if built.runtime.is_main else None, epoch_hook))
+    if checkpoint is not None:
+        trainer.restore(checkpoint)
+    return trainer.run()
+
+
+def _report(built: Run, folder: RunDir, progress: Progress, state: FitState, name: str, started: float) -> RunResult:
+    """Evaluate the chosen checkpoint on validation and, once, on test; write results, plots and the report."""
+    load_chosen(built.model, folder, built.config.fit.select.use)
+    scores: dict[str, float] = {}
+    undefined: dict[str, str] = {}
+    evaluation: Evaluation[Any] | None = None
+    for split in (split for split in SPLITS if split in built.loaders):
+        progress.start_stage(split, len(built.loaders[split]))
+        done = _evaluate(built, split, keep=True)
+        scores |= {f"{SPLITS[split]}/{score}": value for score, value in done.scores.items()}
+        undefined |= {f"{SPLITS[split]}/{score}": reason for score, reason in done.undefined.items()}
+        evaluation = built.as_evaluation(split, done)
+    if built.runtime.is_main:
+        assert evaluation is not None
+        _write_plots(built, folder, evaluation, state)
+        results = _results(built, state, name, time.perf_counter() - started)
+        write_json_atomic(folder.results_json, {"scores": scores, "undefined": undefined, **results})
+        write_report(folder)
+        built.plugins.observe("toolkit_run_ended", progress.log, run=built, report=folder.report_html)
+    built.runtime.barrier()
+    return RunResult(folder.path, scores, undefined, folder.report_html)
+
+
+def _evaluate(built: Run, split: Split, *, keep: bool = False) -> Pass:
+    return evaluate_split(built.model, built.loaders[split], built.task, built.loss, built.metrics, built.runtime, keep=keep)
+
+
+def _write_config(folder: RunDir, config: RunConfig, beginning: Beginning, built: Run | None = None) -> None:
+    """config.yaml last: a folder that has it can be resumed."""
+    what = dataclasses.asdict(beginning)
+    if built is not None:
+        plugins = [dataclasses.asdict(status.origin) | {"problem": status.problem} for status in built.plugins.statuses]
+        runtime = built.runtime
+        what |= environment(str(runtime.device), runtime.threads, plugins, built.data.fingerprint) | {"processes": runtime.world}
+        write_info(folder, built.info)
+    write_json_atomic(folder.environment_json, what)
+    write_text_atomic(folder.config_yaml, dump_config(config))
+
+
+def _write_plots(built: Run, folder: RunDir, evaluation: Evaluation[Any], state: FitState) -> None:
+    folder.plots.mkdir(exist_ok=True)
+    best = state.best["epoch"] if state.best else None
+    plot_curves(state.history, folder.plots, best_epoch=best)
+    for name, plot in built.plots.items():
+        save_figure(plot(evaluation), folder.plots / f"{name}.png")
+
+
+def _results(built: Run, state: FitState, name: str, seconds: float) -> dict[str, Any]:
+    """What stands in results.json beside the scores."""
+    config = built.config
+    return {
+        "config": name,
+        "task": config.task.name,
+        "data": {
+            "name": config.data.name,
+            **{split: len(part.indices) for split, part in built.data.parts.items()},
+            "fingerprint": built.data.fingerprint,
+        },
+        "synthetic": built.synthetic,
+        "select": {**(state.best or {}), "use": config.fit.select.use},
+        "epochs": state.epoch,
+        "model": {"name": config.model.name, "parameters": count_parameters(built.model)},
+        "seconds": round(seconds, 1),
+        "device": str(built.runtime.device),
+        "precision": built.runtime.precision,
+        "threads": built.runtime.threads,
+        "processes": built.runtime.world,
+        "seed": config.seed,
+    }

@@ -1,0 +1,196 @@
+"""`PluginContract`: the conformance suite that every plugin's tests inherit.
+
+```python
+class TestPose(PluginContract):
+    config = "configs/pose_deeppose.yaml"
+    perfect_scores = {"pcp": 1.0, "mean_error_px": 0.0}
+
+    def perfect_output(self, encoded): ...
+```
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from toolkit import runs
+from toolkit.build import Run, build_run
+from toolkit.config import load_config
+from toolkit.data.sample import Batch
+from toolkit.data.tree import map_tensors, select, to_float32
+from toolkit.evaluation.evaluate import Scorekeeper, total_loss
+from toolkit.extension.discovery import Plugins, load_plugins
+from toolkit.extension.schema import undocumented_options
+from toolkit.training.checkpoint import load_checkpoint, save_checkpoint
+from toolkit.training.phases import trained_part
+from toolkit.training.runtime import choose_runtime, seed_torch
+
+
+class PluginContract(ABC):
+    """What a task plugin promises, as tests. Subclass it in a test file; the name of the subclass begins with `Test`.
+
+    config: a config file of the plugin (or the same as a mapping); its `synthetic:` block is used throughout.
+    overrides: laid over it, to make it small: the smoke run should take seconds.
+    perfect_scores: what the metrics say when every answer is the truth.
+    random_transforms: laid over `transforms.train` for the test of geometry.
+    overfit_steps, overfit_rate: how long and how fast eight samples are learnt; their loss must fall to a tenth.
+    """
+
+    config: ClassVar[str | Mapping[str, Any]]
+    overrides: ClassVar[Sequence[str]] = ()
+    perfect_scores: ClassVar[Mapping[str, float]]
+    random_transforms: ClassVar[Sequence[Mapping[str, Any]]] = ()
+    overfit_steps: ClassVar[int] = 100
+    overfit_rate: ClassVar[float] = 1e-3
+
+    @abstractmethod
+    def perfect_output(self, encoded: Any) -> Any:
+        """What a network would give if it knew the truth: the inverse of the task's `decode` after `encode`, for a batch."""
+
+    @pytest.fixture(scope="class")
+    def plugins(self) -> Plugins:
+        """Every installed plugin."""
+        return load_plugins()
+
+    @pytest.fixture(scope="class")
+    def built(self, plugins: Plugins) -> Iterator[Run]:
+        """The plugin's config, built."""
+        run = self.build(plugins)
+        yield run
+        for loader in run.loaders.values():
+            loader.close()
+
+    def build(self, plugins: Plugins, *overrides: str) -> Run:
+        """The plugin's config with more overrides, in float32 on the CPU."""
+        options = [*self.overrides, "runtime.device=cpu", "runtime.precision=float32", "loader.workers=0", *overrides]
+        config, _ = load_config(self.config, overrides=options, synthetic=True, registry=plugins.registry)
+        return build_run(config, plugins, choose_runtime(config.runtime), synthetic=True)
+
+    @pytest.mark.parametrize("split", ["train", "validation"])
+    def test_a_perfect_output_decodes_to_the_truth_also_after_random_warps(self, plugins: Plugins, split: Any) -> None:
+        warps = str([dict(transform) for transform in self.random_transforms])
+        run = self.build(plugins, f"transforms.train={warps}") if self.random_transforms else self.build(plugins)
+        scores = Scorekeeper(run.task, run.metrics)
+        for _, batch in zip(range(4), run.loaders[split].epoch(1), strict=False):
+            output = self.perfect_output(batch.encoded)
+            scores.update(run.loss(output, batch.encoded), run.task.decode(output, batch.to_original), batch.truth)
+        computed, _ = scores.compute(run.runtime)
+        assert {name: computed.get(name) for name in self.perfect_scores} == pytest.approx(self.perfect_scores, abs=1e-3)
+
+    def test_no_answer_scores_better_than_the_truth(self, built: Run) -> None:
+        batch, output = _some_output(built)
+        better = Scorekeeper(built.task, built.metrics)
+        better.update(built.loss(output, batch.encoded), built.task.decode(output, batch.to_original), batch.truth)
+        scores, _ = better.compute(built.runtime)
+        for name, best in self.perfect_scores.items():
+            if name in scores:
+                assert scores[name] <= best + 1e-9 if better.higher_is_better[name] else scores[name] >= best - 1e-9
+
+    def test_a_metric_that_saw_no_sample_gives_all_its_names_undefined(self, built: Run) -> None:
+        batch, output = _some_output(built)
+        for metric in built.metrics:
+            fresh = copy.deepcopy(metric)
+            names = fresh.compute().keys()
+            assert not [name for name, score in fresh.compute().items() if isinstance(score, int | float)]
+            fresh.update(built.task.decode(output, batch.to_original), batch.truth)
+            assert fresh.compute().keys() == names
+
+    def test_metrics_do_not_depend_on_the_order_of_samples_or_their_split_into_batches(self, built: Run) -> None:
+        batch, output = _some_output(built)
+        prediction = built.task.decode(output, batch.to_original)
+        order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))
+        for metric in built.metrics:
+            whole, split = copy.deepcopy(metric), copy.deepcopy(metric)
+            whole.update(prediction, batch.truth)
+            for indices in (order[:1], order[1:4], order[4:]):
+                split.update(select(prediction, indices), select(batch.truth, indices))
+            assert split.compute() == pytest.approx(dict(whole.compute()), rel=1e-9)
+
+    def test_every_parameter_that_a_phase_trains_gets_a_gradient(self, built: Run) -> None:
+        batch = next(built.loaders["train"].epoch(0))
+        for phase in built.config.fit.phases:
+            part = trained_part(built.model, phase.train)
+            part.freeze_the_rest()
+            part.train_mode()
+            built.model.zero_grad()
+            torch.autograd.backward(total_loss(built.loss(built.model(batch.images), batch.encoded)).mean())
+            without = [name for name, p in built.model.named_parameters() if p.requires_grad and p.grad is None]
+            assert without == []
+            built.model.requires_grad_(True)
+
+    def test_loss_terms_are_one_number_per_sample(self, built: Run) -> None:
+        batch, output = _some_output(built)
+        for term, values in built.loss(output, batch.encoded).items():
+            assert values.shape == (len(batch),), f"term '{term}' has shape {list(values.shape)}"
+
+    def test_eight_samples_are_learnt_by_heart(self, plugins: Plugins) -> None:
+        run = self.build(plugins)
+        seed_torch(0)
+        batch = select(next(run.loaders["train"].epoch(0)), slice(0, 8))
+        part = trained_part(run.model, run.config.fit.phases[0].train)
+        part.freeze_the_rest()
+        run.model.eval()  # dropout would keep the loss up
+        optimizer = torch.optim.Adam(part.parameters(), lr=self.overfit_rate)
+        losses = []
+        for _ in range(self.overfit_steps):
+            optimizer.zero_grad()
+            loss = total_loss(run.loss(run.model(batch.images), batch.encoded)).mean()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            losses.append(loss.item())
+        assert losses[-1] < 0.1 * losses[0]
+
+    def test_a_checkpoint_brings_back_the_same_outputs(self, plugins: Plugins, tmp_path: Path) -> None:
+        run, other = self.build(plugins), self.build(plugins, "seed=1")
+        save_checkpoint(tmp_path / "saved", {"model": run.model.state_dict()}, {})
+        other.model.load_state_dict(load_checkpoint(tmp_path / "saved").tensors["model"])
+        batch, output = _some_output(run)
+        with torch.inference_mode():
+            assert _equal(output, to_float32(other.model.eval()(batch.images)))
+
+    def test_every_option_is_documented(self, plugins: Plugins, built: Run) -> None:
+        task = built.config.task.component
+        own = [c for c in plugins.registry.components() if c.origin.plugin == task.origin.plugin]
+        missing = {f"{c.kind} {c.name}": options for c in own if (options := undocumented_options(c))}
+        assert missing == {}
+
+    def test_a_prediction_is_described_in_json_and_drawn(self, built: Run) -> None:
+        batch, output = _some_output(built)
+        prediction = select(built.task.decode(output, batch.to_original), 0)
+        json.dumps(dict(built.task.describe(prediction)), allow_nan=False)
+        picture = built.data.parts["validation"].dataset[0].image
+        drawn = built.task.draw(torch.from_numpy(picture).expand(-1, -1, 3).permute(2, 0, 1), prediction, select(batch.truth, 0))
+        assert drawn.dtype == torch.uint8
+        assert drawn.ndim == 3
+        assert drawn.shape[0] == 3
+
+    def test_the_smoke_config_runs(self, tmp_path: Path) -> None:
+        result = runs.run(self.config, self.overrides, synthetic=True, out=tmp_path / "run")
+        assert "test/loss" in result.scores or "val/loss" in result.scores
+        assert result.report.is_file()
+
+
+def _some_output(run: Run) -> tuple[Batch[Any, Any], Any]:
+    """A validation batch of at least five samples and what the untrained model makes of it."""
+    batch = next(run.loaders["validation"].epoch(0))
+    assert len(batch) >= 5, "the contract needs at least five validation samples"
+    run.model.eval()
+    with torch.inference_mode():
+        return batch, to_float32(run.model(batch.images))
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two outputs are the same bytes."""
+    flat: list[list[Tensor]] = [[], []]
+    for tensors, value in zip(flat, (one, other), strict=True):
+        map_tensors(tensors.append, value)
+    return all(torch.equal(a, b) for a, b in zip(*flat, strict=True))

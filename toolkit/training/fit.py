@@ -1,0 +1,356 @@
+"""The training loop: phases of epochs, each trained, evaluated, saved. It knows no task."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from toolkit.config.run_config import FitConfig, PhaseConfig
+from toolkit.data.loader import Loader
+from toolkit.data.sample import Batch
+from toolkit.data.tree import select, to_float32
+from toolkit.errors import ConfigError, NonFiniteError, StoppedError
+from toolkit.evaluation.evaluate import Loss, Pass, Scorekeeper, evaluate, total_loss
+from toolkit.evaluation.metrics import Metric
+from toolkit.task import Task
+from toolkit.training.checkpoint import (
+    Checkpoint,
+    all_finite,
+    link_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
+from toolkit.training.optim import Schedule
+from toolkit.training.phases import TrainedPart, trained_part
+from toolkit.training.runtime import Runtime, seed_torch
+
+LOOK_EVERY_S = 0.5
+"""How often the loop reads losses from the device, which makes it wait: for the progress bar and for non-finite losses."""
+
+
+class Listener(Protocol):
+    """Who is told how the fit goes; the loop itself writes nothing but checkpoints."""
+
+    def restored(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """The rows of the epochs that a resumed run has behind it."""
+
+    def epoch_started(self, phase: str, epoch: int, batches: int) -> None:
+        """Epoch `epoch` (from 1) begins, with so many batches still to do."""
+
+    def advanced(self, batches: int, images: int, loss: float) -> None:
+        """So many more batches and images (over all processes); the mean loss of the last batch. A few times a second at most."""
+
+    def epoch_ended(self, row: Mapping[str, Any], seconds: float, images_per_s: float) -> None:
+        """The epoch's row for metrics.jsonl; seconds with validation and saving; images per second of training alone."""
+
+    def log(self, text: str) -> None:
+        """A line for the log."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a fit needs, built.
+
+    build: makes an optimizer (from its config and the parameters) or a schedule (from its config and the number of steps).
+    """
+
+    model: nn.Module
+    task: Task[Any, Any, Any, Any]
+    loss: Loss
+    metrics: Sequence[Metric[Any]]
+    train: Loader
+    validation: Loader
+    runtime: Runtime
+    config: FitConfig
+    seed: int
+    checkpoints: Path
+    build: Callable[..., Any]
+
+
+@dataclass
+class FitState:
+    """How far a fit has come; together with the tensors it is the whole checkpoint.
+
+    epoch, epoch_in_phase: completed ones. position: batches done of the next one.
+    best: {"epoch", "value", "metric"} of the best epoch so far; since_best: epochs of this phase since then.
+    history: one row per completed epoch.
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    epoch_in_phase: int = 0
+    position: int = 0
+    since_best: int = 0
+    best: dict[str, Any] | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Trainer:
+    """Runs a fit from its start or from a checkpoint to its end, a signal, or a non-finite loss."""
+
+    def __init__(self, job: Job, listener: Listener) -> None:
+        self.job = job
+        self.listener = listener
+        self.state = FitState()
+        average = get_ema_multi_avg_fn(job.config.ema) if job.config.ema else None  # type: ignore[no-untyped-call]
+        self.averaged = AveragedModel(job.model, multi_avg_fn=average, use_buffers=True) if average else None
+        self._checkpoint: Checkpoint | None = None
+        self._signal = 0
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """The weights that are scored: the moving average where there is one."""
+        return self.averaged.module if self.averaged else self.job.model
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from `checkpoint` when `run` is called."""
+        saved = {name: checkpoint.state[name] for name in FitState.__dataclass_fields__}
+        self.state = FitState(**saved)
+        load_models(checkpoint, self.job.model, self.averaged)
+        self._checkpoint = checkpoint
+        self.listener.restored(self.state.history)
+
+    def run(self) -> FitState:
+        """Train all phases (or what is left of them).
+
+        Raises:
+            NonFiniteError: a loss or a weight is not finite; nothing of it was saved.
+            StoppedError: SIGINT or SIGTERM came; the checkpoint `last` holds the step that was finished.
+        """
+        with self._stop_on_signals():
+            for index in range(self.state.phase, len(self.job.config.phases)):
+                if index > self.state.phase:
+                    self.state.phase, self.state.epoch_in_phase, self.state.since_best = index, 0, 0
+                self._run_phase(self.job.config.phases[index])
+        return self.state
+
+    def _run_phase(self, phase: PhaseConfig) -> None:
+        stage = self.start_phase(phase)
+        early = self.job.config.select.early_stop
+        while self.state.epoch_in_phase < phase.epochs:
+            if early and self.state.since_best >= early:
+                self.listener.log(f"no better {self.job.config.select.metric} for {early} epochs: phase '{stage.name}' ends")
+                break
+            self._run_epoch(stage)
+
+    def start_phase(self, phase: PhaseConfig) -> Stage:
+        """Freeze what the phase does not train and make its optimizer and schedule, restored where a checkpoint was taken within it."""
+        job = self.job
+        part = trained_part(job.model, phase.train)
+        part.freeze_the_rest()
+        optimizer: Optimizer = job.build(phase.optimizer, part.parameters())
+        rates = [group["lr"] for group in optimizer.param_groups]
+        schedule: Schedule = job.build(phase.schedule, phase.epochs * len(job.train)) if phase.schedule else lambda step: 1.0
+        if self._checkpoint and self._checkpoint.state["phase"] == self.state.phase:
+            restore_optimizer(optimizer, self._checkpoint.tensors.get("optimizer", {}), self._checkpoint.state["optimizer"])
+        model = DistributedDataParallel(job.model) if job.runtime.world > 1 else job.model
+        name = phase.train if isinstance(phase.train, str) else "+".join(phase.train)
+        return Stage(name, part, model, optimizer, rates, schedule)
+
+    def _run_epoch(self, stage: Stage) -> None:
+        job, state = self.job, self.state
+        scores = Scorekeeper(job.task, job.metrics)
+        if state.position and self._checkpoint and job.runtime.is_main:  # it holds the sums of all processes
+            scores.restore(self._checkpoint.tensors["scores"], self._checkpoint.state["scores"], job.runtime.device)
+        self.listener.epoch_started(stage.name, state.epoch + 1, len(job.train) - state.position)
+        done_before, started = state.position, time.perf_counter()
+        self.train_batches(stage, scores)
+        images_per_s = (len(job.train) - done_before) * job.config.batch_size / (time.perf_counter() - started)
+        train_scores, _ = scores.compute(job.runtime)
+        validated = evaluate(self.evaluated_model, job.validation, job.task, job.loss, job.metrics, job.runtime)
+        state.epoch, state.epoch_in_phase, state.position = state.epoch + 1, state.epoch_in_phase + 1, 0
+        row = {"epoch": state.epoch, "phase": stage.name, "lr": stage.set_rate(state.epoch_in_phase * len(job.train) - 1)}
+        row |= {f"train/{name}": value for name, value in train_scores.items()}
+        row |= {f"val/{name}": value for name, value in validated.scores.items()}
+        state.history.append(row)
+        is_best = self._note_best(row, validated)
+        self._save_epoch(stage, is_best)
+        self.listener.epoch_ended(row, time.perf_counter() - started, images_per_s)
+
+    def train_batches(self, stage: Stage, scores: Scorekeeper) -> None:
+        """One epoch from `state.position` on."""
+        job, state = self.job, self.state
+        pending: list[tuple[tuple[str, ...], Tensor]] = []  # losses not looked at yet, still on the device
+        looked = saved = time.monotonic()
+        stage.part.train_mode()
+        for batch in job.train.epoch(state.epoch, state.position):
+            step = state.epoch_in_phase * len(job.train) + state.position
+            seed_torch(job.seed, state.epoch, state.position, job.runtime.rank)
+            stage.set_rate(step)
+            losses = self._step(stage, batch, scores)
+            pending.append((batch.ids, losses))
+            state.position += 1
+            self._stop_if_asked(stage, scores, pending)
+            now = time.monotonic()
+            if now - looked > LOOK_EVERY_S:
+                self.listener.advanced(len(pending), len(pending) * job.config.batch_size, self._look(pending))
+                looked = now
+            if job.runtime.any_process(int(now - saved > 60 * job.config.save_minutes)):
+                self._look(pending)
+                self._save("last", stage, scores)
+                saved = now
+        count = len(pending)
+        if count:
+            self.listener.advanced(count, count * job.config.batch_size, self._look(pending))
+
+    def _step(self, stage: Stage, batch: Batch[Any, Any], scores: Scorekeeper) -> Tensor:
+        """One optimizer step; returns the loss of each sample [B], on the device."""
+        job = self.job
+        stage.optimizer.zero_grad(set_to_none=True)
+        losses = []
+        parts = _cut(batch, job.config.accumulate)
+        for number, part in enumerate(parts):
+            with stage.sync(last=number == len(parts) - 1), job.runtime.autocast():
+                output = to_float32(stage.model(part.images))
+                terms = job.loss(output, part.encoded)
+                total = total_loss(terms)  # [B]
+                # DistributedDataParallel averages over processes, so each scales its sum up by their number.
+                torch.autograd.backward(total.sum() * (job.runtime.world / job.config.batch_size))
+            losses.append(total.detach())
+            with torch.no_grad():
+                scores.update(terms, job.task.decode(output, part.to_original), part.truth)
+        if job.config.clip_norm:
+            nn.utils.clip_grad_norm_(stage.part.parameters(), job.config.clip_norm)
+        stage.optimizer.step()
+        if self.averaged:
+            self.averaged.update_parameters(job.model)
+        return torch.cat(losses)
+
+    def _look(self, pending: list[tuple[tuple[str, ...], Tensor]]) -> float:
+        """Check all losses since the last look, the only place where the loop waits for the device; the last batch's mean loss."""
+        all_losses = [losses for _, losses in pending]
+        healthy = not pending or bool(torch.isfinite(torch.cat(all_losses)).all())
+        for ids, losses in [] if healthy else pending:
+            bad = [name for name, finite in zip(ids, torch.isfinite(losses).tolist(), strict=True) if not finite]
+            if bad:
+                more = f" and {len(bad) - 5} more of its batch" if len(bad) > 5 else ""
+                raise NonFiniteError(
+                    f"the loss of sample {', '.join(bad[:5])}{more} is not finite in epoch {self.state.epoch + 1}; "
+                    "look at these samples, or lower the learning rate or set fit.clip_norm; the last checkpoint is from before"
+                )
+        loss = float(pending[-1][1].mean()) if pending else 0.0
+        pending.clear()
+        return loss
+
+    def _stop_if_asked(self, stage: Stage, scores: Scorekeeper, pending: list[tuple[tuple[str, ...], Tensor]]) -> None:
+        number = self.job.runtime.any_process(self._signal)
+        if number:
+            self._look(pending)
+            self._save("last", stage, scores)
+            raise StoppedError(
+                f"stopped by {signal.Signals(number).name} in epoch {self.state.epoch + 1} after batch {self.state.position}; "
+                f"go on with `toolkit resume {self.job.checkpoints.parent}`",
+                number,
+            )
+
+    def _note_best(self, row: Mapping[str, Any], validated: Pass) -> bool:
+        metric, state = self.job.config.select.metric, self.state
+        name = metric.removeprefix("val/")
+        if name not in validated.higher_is_better:
+            raise ConfigError(f"fit.select.metric: no score named '{metric}'; there are: {', '.join(f'val/{n}' for n in validated.scores)}")
+        value = row.get(metric)
+        if value is None:
+            self.listener.log(f"{metric} is undefined in epoch {state.epoch}: {validated.undefined[name]}")
+        sign = 1 if validated.higher_is_better[name] else -1
+        if state.best is None or (value is not None and (state.best["value"] is None or sign * value > sign * state.best["value"])):
+            state.best, state.since_best = {"epoch": state.epoch, "value": value, "metric": metric}, 0
+            return True
+        state.since_best += 1
+        return False
+
+    def _save_epoch(self, stage: Stage, is_best: bool) -> None:
+        """Save `best` first and make `last` the same: a kill between the two leaves no `last` that speaks of a best that is not there."""
+        if is_best:
+            self._save("best", stage)
+            if self.job.runtime.is_main:
+                link_checkpoint(self.job.checkpoints / "best", self.job.checkpoints / "last")
+        else:
+            self._save("last", stage)
+
+    def _save(self, name: str, stage: Stage, scores: Scorekeeper | None = None) -> None:
+        job = self.job
+        tensors: dict[str, Mapping[str, Tensor]] = {"model": job.model.state_dict()}
+        if self.averaged:
+            tensors["ema"] = self.averaged.state_dict()
+        if not all_finite(tensors["model"]):
+            raise NonFiniteError(f"a weight is not finite after epoch {self.state.epoch}; lower the learning rate or set fit.clip_norm")
+        optimizer, optimizer_state = optimizer_tensors(stage.optimizer)
+        tensors["optimizer"] = optimizer
+        state = {**vars(self.state), "optimizer": optimizer_state}
+        if scores and self.state.position:
+            tensors["scores"], state["scores"] = scores.state(job.runtime)
+        if job.runtime.is_main:
+            save_checkpoint(job.checkpoints / name, tensors, state)
+        job.runtime.barrier()
+
+    @contextlib.contextmanager
+    def _stop_on_signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM set a flag that the loop reads after each step; a second one interrupts at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def note(number: int, frame: Any) -> None:
+            if self._signal:
+                raise KeyboardInterrupt
+            self._signal = number
+
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A phase under way: what learns, by which optimizer, at which rates."""
+
+    name: str
+    part: TrainedPart
+    model: nn.Module
+    optimizer: Optimizer
+    rates: list[float]
+    schedule: Schedule
+
+    def set_rate(self, step: int) -> float:
+        """Set every group's learning rate for `step` of the phase; returns the first group's."""
+        factor = self.schedule(step)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        return self.rates[0] * factor
+
+    def sync(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Processes exchange gradients only with the last part of a batch."""
+        if isinstance(self.model, DistributedDataParallel) and not last:
+            return self.model.no_sync()
+        return contextlib.nullcontext()
+
+
+def load_models(checkpoint: Checkpoint, model: nn.Module, averaged: AveragedModel | None) -> None:
+    """Put the checkpoint's weights into the model, and into its moving average where it has one."""
+    model.load_state_dict(checkpoint.tensors["model"])
+    if averaged is not None:
+        averaged.load_state_dict(checkpoint.tensors["ema"])
+
+
+def _cut(batch: Batch[Any, Any], parts: int) -> list[Batch[Any, Any]]:
+    if parts == 1:
+        return [batch]
+    size = -(-len(batch) // parts)
+    return [select(batch, slice(start, start + size)) for start in range(0, len(batch), size)]

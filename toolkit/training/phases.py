@@ -1,0 +1,57 @@
+"""Phases: which part of a model learns, the rest being frozen."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from torch import nn
+
+from toolkit.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TrainedPart:
+    """The part of a model that a phase trains.
+
+    names: of the submodules; empty for the whole model.
+    """
+
+    model: nn.Module
+    names: tuple[str, ...]
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What the optimizer is given, each parameter once."""
+        return [parameter for name, parameter in self.model.named_parameters() if self._learns(name)]
+
+    def freeze_the_rest(self) -> None:
+        """Switch gradients on for this part and off for the rest."""
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(self._learns(name))
+
+    def train_mode(self) -> None:
+        """Train mode for this part; frozen modules stay in eval mode, so that their batch-norm statistics keep still."""
+        self.model.train(not self.names)
+        for name in self.names:
+            self.model.get_submodule(name).train()
+
+    def _learns(self, parameter_name: str) -> bool:
+        return not self.names or any(parameter_name.startswith(f"{name}.") for name in self.names)
+
+
+def trained_part(model: nn.Module, train: str | tuple[str, ...]) -> TrainedPart:
+    """The part that `fit.phases[].train` names: "all", or submodules by their dotted names.
+
+    Raises: ConfigError if the model has no such submodule or it has nothing to learn.
+    """
+    names = () if train == "all" else (train,) if isinstance(train, str) else train
+    known = {name for name, _ in model.named_modules() if name}
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"there are: all, {', '.join(n for n, _ in model.named_children())}"
+            raise ConfigError(f"fit.phases: train: the model has no part named '{name}'; {hint}")
+    part = TrainedPart(model, names)
+    if not part.parameters():
+        raise ConfigError(f"fit.phases: train: {', '.join(names) or 'the model'} has nothing to learn")
+    return part
