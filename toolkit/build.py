@@ -30,7 +30,7 @@ from toolkit.config.run_config import ComponentConfig, RunConfig
 from toolkit.data.keeping import MemoryBudget
 from toolkit.data.loader import Loader
 from toolkit.data.order import Indices
-from toolkit.data.prepared import Prepared, prepare
+from toolkit.data.prepared import Prepared, prepare, prepare_parts
 from toolkit.data.sample import DataInfo, Dataset, Pixels, Split
 from toolkit.data.split import validation_indices
 from toolkit.data.transforms import TransformList
@@ -210,12 +210,7 @@ def _read_data(config: RunConfig) -> Data:
         parts["validation"] = _whole(build_component(config.data, "validation"), evaluation, budget, "validation")
     else:
         kept, cut = validation_indices(len(train), config.validation)
-        if training.leading_key == evaluation.leading_key:
-            shared = prepare(train, training, budget=budget)
-            ours, theirs = shared.subset(kept), shared.subset(cut)
-        else:
-            ours = prepare(train, training, budget=budget, indices=kept)
-            theirs = prepare(train, evaluation, budget=budget, indices=cut, part="validation")
+        ours, theirs = prepare_parts(train, (training, kept), (evaluation, cut), budget=budget)
         parts["train"] = DataPart(train, kept, training, ours)
         parts["validation"] = DataPart(train, cut, evaluation, theirs)
     if "test" in train.splits:
@@ -249,8 +244,6 @@ def _info(data: Data) -> DataInfo:
 
 def _loaders(config: RunConfig, runtime: Runtime, data: Data, task: Task[Any, Any, Any, Any]) -> dict[Split, Loader]:
     fit = config.fit
-    if fit.batch_size < runtime.world:
-        raise ConfigError(f"fit.batch_size is {fit.batch_size}, but there are {runtime.world} processes; use at least {runtime.world}")
     eval_size = fit.eval_batch_size if fit.eval_batch_size != "auto" else max(fit.batch_size, 256)
     loaders: dict[Split, Loader] = {}
     for split, part in data.parts.items():
@@ -258,7 +251,7 @@ def _loaders(config: RunConfig, runtime: Runtime, data: Data, task: Task[Any, An
             part.prepared,
             part.transforms,
             task.encode,
-            batch_size=fit.batch_size if split == "train" else eval_size,
+            batch_size=fit.batch_size if split == "train" else eval_size * runtime.world,
             train=split == "train",
             seed=config.seed,
             device=runtime.device,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.data.transforms import albumentations_names, albumentations_transform
+from toolkit.data.transforms import albumentations_names, albumentations_transform, as_transform_factory
 from toolkit.evaluation.losses import L1, CrossEntropy, MeanSquaredError
 from toolkit.extension import Registrar, hookimpl
 from toolkit.models.backbones import timm_backbone, timm_names, torchvision_backbone, torchvision_names
@@ -22,6 +22,7 @@ def toolkit_register(registry: Registrar) -> None:
     registry.loss("mse", MeanSquaredError)
     registry.loss("l1", L1)
     registry.family("transform", "", albumentations_transform, albumentations_names)
+    registry.adapter("transform", as_transform_factory)
     registry.optimizer("sgd", optim.sgd)
     registry.optimizer("adam", optim.adam)
     registry.optimizer("adamw", optim.adamw)

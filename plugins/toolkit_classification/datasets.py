@@ -49,6 +49,8 @@ class PicturesInMemory(Dataset[LabelTarget]):
     Raises: DataError for such a label.
     """
 
+    info: ClassificationInfo
+
     def __init__(self, split: Split, pixels: Pixels, labels: npt.NDArray[Any], classes: tuple[str, ...], source: Path) -> None:
         wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
         if len(wrong):

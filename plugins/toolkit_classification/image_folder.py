@@ -35,6 +35,8 @@ class ImageFolder(Dataset[LabelTarget]):
     Raises: DataError for an empty folder, a class without pictures, or parts whose classes differ.
     """
 
+    info: ClassificationInfo
+
     def __init__(
         self,
         split: Split,

@@ -23,7 +23,7 @@ _LEAST_CONTRAST = 80.0  # difference of luma (of 255) between shape and backgrou
 
 
 class SyntheticShapes(Dataset[LabelTarget]):
-    """Drawn pictures of ten shapes, of any colour, place, size and rotation, over gradients, patterns, clutter and noise.
+    """Drawn pictures of ten shapes, of any colour, place and size, turned by up to 34 degrees, over gradients, patterns, clutter and noise.
 
     Each picture is drawn when asked for and depends on nothing but seed, split, index, image_size and channels.
 
@@ -33,6 +33,8 @@ class SyntheticShapes(Dataset[LabelTarget]):
         channels: 3 for colour, 1 for grey.
         seed: another one gives other pictures.
     """
+
+    info: ClassificationInfo
 
     def __init__(
         self,
@@ -157,7 +159,7 @@ def _crescent(shift: float = 0.5, inner: float = 0.78) -> Contour:
 def _heart() -> Contour:
     t = np.arange(72) * 2 * np.pi / 72
     y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
-    return np.stack([16 * np.sin(t) ** 3, -(y + 2.5)], axis=1) / 17
+    return np.stack([16 * np.sin(t) ** 3, -(y + 2.5)], axis=1) / 18.21  # its farthest point lies on the unit circle
 
 
 _ARROW = np.array([(1.0, 0.0), (0.1, -0.75), (0.1, -0.27), (-0.95, -0.27), (-0.95, 0.27), (0.1, 0.27), (0.1, 0.75)])

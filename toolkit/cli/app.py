@@ -121,6 +121,8 @@ def as_toolkit_error(error: BaseException) -> ToolkitError | None:
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ResourceError(f"the disk is full: {error}; free some space and `toolkit resume` the run folder")
+    if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):  # torch raises this wherever the loop happens to be
+        return ResourceError("a worker process that loads pictures was killed, probably for want of memory; use fewer loader.workers")
     if isinstance(error, PermissionError):
         return ConfigError(f"no permission: {error}")
     return None

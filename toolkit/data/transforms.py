@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import torch
 from albumentations.core.composition import BaseCompose
-from albumentations.core.keypoints_utils import KeypointParams, KeypointsProcessor
 from albumentations.core.transforms_interface import BasicTransform
 
 from toolkit.data.finish import Finish, finish_of
@@ -76,8 +75,6 @@ class TransformList:
         self.finish = finish or Finish()
         cut = next((i for i, transform in enumerate(rest) if not is_deterministic(transform)), len(rest))
         self.leading, self.random = tuple(rest[:cut]), tuple(rest[cut:])
-        for transform in rest:
-            _let_keypoints_leave_the_frame(transform)
 
     @property
     def leading_key(self) -> str:
@@ -199,13 +196,6 @@ def _inverse(matrix: Matrix, transforms: Sequence[Any]) -> Matrix:
     if abs(np.linalg.det(matrix)) < 1e-12:
         raise ConfigError(f"transforms: {', '.join(_name(t) for t in transforms)} shrink the picture to nothing; use larger scales")
     return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
-
-
-def _let_keypoints_leave_the_frame(transform: Any) -> None:
-    """Without this, albumentations' dropout transforms fail on keypoints or drop those they cover."""
-    processors = {"keypoints": KeypointsProcessor(KeypointParams("xy", remove_invisible=False))}
-    for part in _basic_transforms(transform):
-        part.set_processors(processors)
 
 
 def _basic_transforms(transform: Any) -> Iterator[BasicTransform]:

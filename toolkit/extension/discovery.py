@@ -104,7 +104,7 @@ def _load(importer: Callable[[], Any], origin: Origin, manager: pluggy.PluginMan
         registrar = Registrar(origin)
         if hasattr(module, "toolkit_register"):
             module.toolkit_register(registrar)
-        registry.add(registrar.components, registrar.families)
+        registry.add(registrar)
     except (Exception, SystemExit) as error:
         if module is not None and manager.is_registered(module):
             manager.unregister(module)

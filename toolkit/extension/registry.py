@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from toolkit.errors import PluginError
@@ -53,6 +53,10 @@ class Family:
     task: str | None = None
 
 
+Adapter = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Wraps a registered factory into one that fits the contract."""
+
+
 class UnknownNameError(LookupError):
     """No component of that name; the text says what was meant, for `ConfigError` to place in the YAML."""
 
@@ -63,14 +67,16 @@ class Registry:
 
     _components: dict[tuple[str | None, str, str], list[Component]] = field(default_factory=dict)
     _families: list[Family] = field(default_factory=list)
+    _adapters: dict[str, Adapter] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     """Plugins that could not be loaded: name -> reason, with the distribution. A name nobody knows may have come from one of these."""
 
-    def add(self, components: Sequence[Component], families: Sequence[Family]) -> None:
-        """Take over what one plugin registered (all of it, or nothing: the caller collects first)."""
-        for component in components:
+    def add(self, registrar: Registrar) -> None:
+        """Take over what one plugin registered: all of it, after its registration ran through."""
+        for component in registrar.components:
             self._components.setdefault((component.task, component.kind, component.name), []).append(component)
-        self._families.extend(families)
+        self._families.extend(registrar.families)
+        self._adapters |= registrar.adapters
 
     def find(self, kind: str, name: str, task: str | None = None) -> Component:
         """The component called `name`: the task's own first, then one that belongs to every task.
@@ -87,7 +93,8 @@ class Registry:
                     f"uninstall one, or set TOOLKIT_BLOCK_PLUGINS={found[1].origin.plugin}"
                 )
             if found:
-                return found[0]
+                adapt = self._adapters.get(kind)
+                return replace(found[0], factory=adapt(found[0].factory)) if adapt else found[0]
         for family in self._matching_families(kind, task):
             factory = family.lookup(name.removeprefix(family.prefix)) if name.startswith(family.prefix) else None
             if factory is not None:
@@ -134,6 +141,7 @@ class Registrar:
         self.origin = origin
         self.components: list[Component] = []
         self.families: list[Family] = []
+        self.adapters: dict[str, Adapter] = {}
         self._task: str | None = None
 
     def task(self, name: str, factory: Callable[..., Any]) -> None:
@@ -192,6 +200,10 @@ class Registrar:
     ) -> None:
         """Register every name that starts with `prefix`; `lookup(rest)` gives the factory or None, `names()` the rests for suggestions."""
         self.families.append(Family(self._known_kind(kind), prefix, lookup, names, self.origin, task or self._task))
+
+    def adapter(self, kind: str, adapt: Adapter) -> None:
+        """Every factory of `kind`, whoever registered it, is wrapped by `adapt` when it is looked up."""
+        self.adapters[self._known_kind(kind)] = adapt
 
     def _add(self, kind: str, name: str, factory: Callable[..., Any], *, task: str | None, synthetic: str | None = None) -> None:
         if not callable(factory):

@@ -155,5 +155,5 @@ def registry() -> Registry:
     clock.task("clock", ClockTask)
     registry = Registry()
     for registrar in (core, pose, clock):
-        registry.add(registrar.components, registrar.families)
+        registry.add(registrar)
     return registry

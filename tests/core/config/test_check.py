@@ -253,7 +253,7 @@ def test_a_factory_that_checks_its_own_options_gets_them_as_written(registry: Re
 def test_a_name_registered_twice_is_the_plugins_problem(registry: Registry) -> None:
     again = Registrar(Origin("pose2", "other-pose", "2.0"))
     again.dataset("lsp", lambda split, /: [], task="pose")
-    registry.add(again.components, again.families)
+    registry.add(again)
     with pytest.raises(
         PluginError, match=r"dataset 'lsp' is registered twice: by toolkit-pose 1\.0 \(plugin 'pose'\) and by other-pose 2\.0"
     ):

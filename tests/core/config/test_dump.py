@@ -87,6 +87,6 @@ def far(info: Any, /, *, limit: float = math.inf, where: Path | None = None) -> 
 def test_a_default_that_the_yaml_could_not_give_is_still_written(registry: Registry) -> None:
     extra = Registrar(Origin("far", "far", "1"))
     extra.loss("far", far)
-    registry.add(extra.components, extra.families)
+    registry.add(extra)
     config, _ = load_config({**CONFIG, "loss": "far"}, registry=registry)
     assert "loss: {name: far, limit: .inf, where: null}\n" in dump_config(config)

@@ -313,3 +313,12 @@ def test_a_transform_that_writes_into_what_it_is_given_does_not_reach_the_prepar
 def test_leading_keys_tell_options_apart() -> None:
     small, again, large = (TransformList([make("Resize", height=n, width=8)]).leading_key for n in (8, 8, 9))
     assert small == again != large
+
+
+class Shuffle(albumentations.NoOp):  # type: ignore[misc]
+    def apply_to_keypoints(self, keypoints: Any, **params: Any) -> Any:
+        return keypoints[::-1]
+
+
+def test_keypoints_that_a_transform_reorders_are_put_back_in_order() -> None:
+    assert torch.equal(ran([Shuffle(p=1)], marked()).target.xy, OUTSIDE)

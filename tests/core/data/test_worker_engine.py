@@ -197,6 +197,18 @@ def test_the_same_sample_is_augmented_differently_in_each_epoch() -> None:
     assert not any(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_draws_depend_on_seed_epoch_and_position_alone() -> None:
+    drawn = [
+        Order(10, 2, True, seed, rank, 2).entropy(epoch, position)
+        for seed in (0, 1)
+        for epoch in (0, 1)
+        for position in (0, 1)
+        for rank in (0, 1)
+    ]
+    assert drawn[::2] == drawn[1::2]
+    assert len(set(drawn)) == 8
+
+
 def test_the_ids_of_all_samples_are_known_without_loading() -> None:
     with loader(Pictures(11), augmenting(), rank=1, world=2, workers=0) as opened:
         assert opened.sample_ids() == tuple(f"{n}.png" for n in range(11))
@@ -263,3 +275,16 @@ def test_the_log_line_says_how_many_workers_and_why() -> None:
     with loader(Pictures(8), nothing(), gib=0) as opened:
         assert opened.workers >= 1
         assert "samples made on demand, " in opened.describe()
+
+
+class Twins(Pictures):
+    """The same picture under many names."""
+
+    def __getitem__(self, index: Any) -> Any:
+        twin = super().__getitem__(0)
+        return Sample(f"{index}.png", twin.image, twin.target)
+
+
+def test_equal_samples_of_one_batch_are_augmented_differently() -> None:
+    [batch] = epoch(Twins(6), augmenting(), batch_size=6, workers=0)
+    assert len({image.numpy().tobytes() for image in batch.images}) == 6
