@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import albumentations
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,8 @@ class Predictor:
 
     def predict(self, image: Picture) -> dict[str, Any]:
         """The answer for one picture as JSON values, such as {"class": "cat", "probability": 0.98, ...}.
+
+        A picture that the eval transforms leave in another size than the model was trained on is resized to it.
 
         Args:
             image: a file, or [H, W, C] uint8 with C = 1 or 3 (RGB).
@@ -84,7 +87,7 @@ class Predictor:
 
     def _forward(self, pixels: Pixels) -> tuple[Any, Tensor]:
         sample = self._transforms.prepare(Sample("picture", pixels, Target()))
-        sample = self._transforms.augment(sample, (0,))
+        sample = _resized(self._transforms.augment(sample, (0,)), self.task.info.input_shape)
         images = torch.from_numpy(np.ascontiguousarray(sample.image)[None]).to(self._runtime.device)
         to_original = torch.from_numpy(sample.to_original).float()[None].to(self._runtime.device)
         with active(self._runtime), torch.inference_mode(), self._runtime.autocast():
@@ -109,6 +112,13 @@ def load(folder: str | Path) -> Predictor:
     load_chosen(model, run_dir, config.fit.select.use)
     transforms = TransformList([build_component(transform) for transform in config.transforms.eval], evaluation=True)
     return Predictor(build_component(config.task, info), runtime.place(model), transforms, runtime)
+
+
+def _resized(sample: Sample[Any], shape: tuple[int, int, int]) -> Sample[Any]:
+    _, height, width = shape
+    if sample.image.shape[:2] == (height, width):
+        return sample
+    return TransformList([albumentations.Resize(height, width)], evaluation=True).prepare(sample)
 
 
 def _as_rgb(pixels: Pixels) -> Tensor:

@@ -34,7 +34,7 @@ def read_beginning(folder: RunDir) -> Beginning:
     try:
         written: dict[str, Any] = json.loads(folder.environment_json.read_text(encoding="utf-8"))
         return Beginning(**{field.name: written[field.name] for field in fields(Beginning)})
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder.environment_json} cannot be read ({error}), so the run cannot be gone on with") from error
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -15,9 +17,10 @@ from rich.console import Console
 
 from toolkit.build import Run, build_component, build_run
 from toolkit.config import dump_config, load_config
+from toolkit.config.load import from_mapping
 from toolkit.config.run_config import RunConfig
 from toolkit.data.sample import Split
-from toolkit.errors import CheckpointError, ConfigError, DataError
+from toolkit.errors import CheckpointError, ConfigError, DataError, StoppedError
 from toolkit.evaluation.evaluate import Pass
 from toolkit.evaluation.evaluate import evaluate as evaluate_split
 from toolkit.evaluation.evaluation import Evaluation
@@ -32,7 +35,7 @@ from toolkit.reporting.recorder import Recorder
 from toolkit.reporting.report import write_report
 from toolkit.reporting.run_dir import RunDir
 from toolkit.run_folder import Beginning, load_chosen, read_beginning, write_info
-from toolkit.training.checkpoint import Checkpoint, newest_checkpoint
+from toolkit.training.checkpoint import Checkpoint, link_checkpoint, newest_checkpoint
 from toolkit.training.fit import FitState, Job, Trainer
 from toolkit.training.runtime import Runtime, active, choose_runtime
 
@@ -75,7 +78,7 @@ def run(
     plugins = load_plugins(plugin_files)
     checked, is_synthetic = load_config(config, overrides=overrides, synthetic=synthetic, registry=plugins.registry)
     name = "config" if isinstance(config, Mapping) else Path(config).stem
-    source = yaml.safe_dump(dict(config)) if isinstance(config, Mapping) else Path(config).read_text(encoding="utf-8")
+    source = yaml.safe_dump(from_mapping(config).plain()) if isinstance(config, Mapping) else Path(config).read_text(encoding="utf-8")
     beginning = Beginning(name, is_synthetic, tuple(str(file.resolve()) for file in plugin_files))
     runtime = choose_runtime(checked.runtime)
     with active(runtime):
@@ -102,6 +105,8 @@ def resume(folder: str | Path) -> RunResult:
             progress.log(f"passed over: {problem}")
         if checkpoint is None and problems:
             raise CheckpointError(f"no valid checkpoint in {run_dir.checkpoints}: {'; '.join(problems)}")
+        if checkpoint is not None and checkpoint.folder.name != "last" and runtime.is_main:
+            link_checkpoint(checkpoint.folder, run_dir.checkpoints / "last")  # where no epoch is left to do, nothing else would write it
         return _build_and_fit(run_dir, checked, beginning, plugins, runtime, progress, checkpoint)
 
 
@@ -141,10 +146,36 @@ def _new_folder(runtime: Runtime, name: str, out: str | Path | None) -> RunDir:
 def _at_work(folder: RunDir, runtime: Runtime, config: RunConfig) -> Iterator[Progress]:
     """The folder locked and the progress shown, by the main process; the others work silently."""
     epochs = sum(phase.epochs for phase in config.fit.phases)
-    with folder.lock() if runtime.is_main else nullcontext():
+    with folder.lock() if runtime.is_main else nullcontext(), _told_how_to_go_on(folder):
         log = folder.log_txt if runtime.is_main else None
         with Progress(epochs, log, None if runtime.is_main else Console(quiet=True)) as progress:
             yield progress
+
+
+@contextmanager
+def _told_how_to_go_on(folder: RunDir) -> Iterator[None]:
+    """SIGINT and SIGTERM while reading or reporting end the run as they do in the loop, which has handlers of its own.
+
+    Raises: StoppedError; every checkpoint written so far is whole.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    number = signal.SIGINT
+
+    def note(received: int, frame: Any) -> None:
+        nonlocal number
+        number = signal.Signals(received)
+        raise KeyboardInterrupt  # no plugin's `except Exception` holds it up
+
+    before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise StoppedError(f"stopped by {number.name}; go on with `toolkit resume {folder.path}`", number) from None
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _build_and_fit(

@@ -66,7 +66,7 @@ class ImageFolder(Dataset[LabelTarget]):
         self.info = ClassificationInfo((channels, 0, 0), tuple(pictures))
 
     @property
-    def splits(self) -> tuple[Split, ...]:  # type: ignore[override]
+    def splits(self) -> tuple[Split, ...]:
         """The parts found in the folder, or train and test where they are cut here."""
         return self._splits
 

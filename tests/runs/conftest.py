@@ -25,6 +25,7 @@ TINY: dict[str, Any] = {
     "data": {"name": "synthetic_shapes", "size": 120, "image_size": 16},
     "transforms": {"train": [{"name": "HorizontalFlip"}]},
     "model": {"name": "cnn", "filters": [4], "batch_norm": "after_activation", "dense": [8]},
+    "metrics": ["accuracy"],
     "plots": ["confusion_matrix"],
     "loader": {"workers": 0},
     "runtime": {"device": "cpu", "precision": "float32", "threads": 1},

@@ -29,7 +29,7 @@ class PluginCommands(TyperGroup):
         return own + sorted(command_entry_points().keys() - set(own))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command; for `toolkit --help` a plugin's is a stand-in with the name of its distribution."""
+        """The command; a plugin's is a stand-in with the name of its distribution, which is all that `toolkit --help` shows of it."""
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own
@@ -38,13 +38,21 @@ class PluginCommands(TyperGroup):
         entry_point = command_entry_points().get(cmd_name)
         if entry_point is None:
             return None
-        if cmd_name not in sys.argv[1:2]:  # listed, not called
-            distribution = entry_point.dist.name if entry_point.dist else "an unknown distribution"
-            return _as_command(cmd_name, lambda: None, f"(from {distribution})")
+        distribution = entry_point.dist.name if entry_point.dist else "an unknown distribution"
+        return _as_command(cmd_name, lambda: None, f"(from {distribution})")
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is called, a plugin's now imported."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is None or super().get_command(ctx, name) is not None:
+            return name, command, rest
+        from toolkit.extension.discovery import command_entry_points
+
+        entry_point = command_entry_points()[name]
         try:
-            return _as_command(cmd_name, entry_point.load())
+            return name, _as_command(name, entry_point.load()), rest
         except Exception as error:
-            fail(PluginError(f"command '{cmd_name}' ({entry_point.value}) could not be loaded: {type(error).__name__}: {error}"))
+            fail(PluginError(f"command '{name}' ({entry_point.value}) could not be loaded: {type(error).__name__}: {error}"))
 
 
 def _as_command(name: str, target: Any, help_text: str | None = None) -> Any:
@@ -52,7 +60,7 @@ def _as_command(name: str, target: Any, help_text: str | None = None) -> Any:
     if isinstance(target, typer.Typer):
         command = typer.main.get_command(target)
     else:
-        single = typer.Typer(add_completion=False)
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
         single.command(name, help=help_text)(target)
         command = typer.main.get_command(single)
     command.name = name

@@ -115,13 +115,17 @@ class DataInfo:
 class Dataset(Sequence[Sample[TargetT]], Generic[TargetT]):
     """Base of every data set: a sequence of samples without any transform applied. `factory(split, /, *, options)`.
 
+    info: describes the samples.
     splits: the parts the data set itself publishes. Where "validation" is not among them, the core cuts one from
         "train" (`data.validation` in the config). Where "test" is not, runs have no test scores.
-    info: describes the samples.
     """
 
-    splits: ClassVar[tuple[Split, ...]] = ("train", "test")
     info: DataInfo
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """What the data set publishes; asked of the instance made for "train"."""
+        return ("train", "test")
 
     def __getitem__(self, index: Any) -> Any:
         """The sample at `index`. Raises: DataError naming the file, where it cannot be read."""

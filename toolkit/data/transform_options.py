@@ -41,6 +41,7 @@ class TransformFactory:
     def __init__(self, make: Callable[..., Any], name: str, lookup: Callable[[str], TransformFactory | None]) -> None:
         self.make = make
         self.name = name
+        self.__doc__ = make.__doc__  # what `toolkit list` and the JSON schema say of it
         self._lookup = lookup
 
     def __call__(self, **options: Any) -> Any:

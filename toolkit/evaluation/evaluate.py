@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -64,7 +65,7 @@ class Scorekeeper:
         """Scores over all processes by name (`reading/metric`), and why some are undefined."""
         readings = sorted({reading for part in processes.gather(sorted(self._by_reading)) for reading in part})
         scores, undefined = self._mean_losses(processes)
-        self.higher_is_better = dict.fromkeys(scores, False)
+        self.higher_is_better = dict.fromkeys([*scores, *undefined], False)
         for reading in readings:
             for metric in self._by_reading.get(reading, copy.deepcopy(self._fresh)):
                 metric.sums = {name: _summed(total, processes) for name, total in metric.sums.items()}
@@ -73,6 +74,8 @@ class Scorekeeper:
                     self.higher_is_better[full_name] = metric.higher_is_better
                     if isinstance(score, Undefined):
                         undefined[full_name] = score.reason
+                    elif not math.isfinite(score):  # a model that has diverged; JSON has no such number
+                        undefined[full_name] = f"the metric gave {float(score)}"
                     else:
                         scores[full_name] = float(score)
         return scores, undefined
@@ -82,7 +85,7 @@ class Scorekeeper:
         count = sum(processes.gather(self._count))
         sums = {term: sum(processes.gather(float(self._loss_sums.get(term, 0.0)))) for term in terms}
         means = {"loss": sum(sums.values()) / count} | ({f"loss/{term}": sums[term] / count for term in terms} if len(terms) > 1 else {})
-        finite = {name: value for name, value in means.items() if value - value == 0}
+        finite = {name: value for name, value in means.items() if math.isfinite(value)}
         return finite, dict.fromkeys(means.keys() - finite.keys(), "the loss of a sample is not finite")
 
     def state(self, processes: Processes) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -93,8 +93,7 @@ class Registry:
                     f"uninstall one, or set TOOLKIT_BLOCK_PLUGINS={found[1].origin.plugin}"
                 )
             if found:
-                adapt = self._adapters.get(kind)
-                return replace(found[0], factory=adapt(found[0].factory)) if adapt else found[0]
+                return self._adapted(found[0])
         for family in self._matching_families(kind, task):
             factory = family.lookup(name.removeprefix(family.prefix)) if name.startswith(family.prefix) else None
             if factory is not None:
@@ -103,16 +102,20 @@ class Registry:
 
     def names(self, kind: str, task: str | None = None) -> list[str]:
         """Registered names of `kind` that a config of `task` may use, sorted; families are not spelled out."""
-        return sorted({c.name for c in self.components() if c.kind == kind and c.task in (None, task)})
+        return sorted({known for scope, its_kind, known in self._components if its_kind == kind and scope in (None, task)})
 
     def components(self) -> Iterator[Component]:
-        """Every registered component, in order of registration."""
+        """Every registered component as `find` gives it, in order of registration."""
         for same_name in self._components.values():
-            yield from same_name
+            yield from map(self._adapted, same_name)
 
     def families(self) -> Iterator[Family]:
         """Every registered family."""
         yield from self._families
+
+    def _adapted(self, component: Component) -> Component:
+        adapt = self._adapters.get(component.kind)
+        return replace(component, factory=adapt(component.factory)) if adapt else component
 
     def _matching_families(self, kind: str, task: str | None) -> list[Family]:
         return [f for f in self._families if f.kind == kind and f.task in (None, task)]
@@ -209,6 +212,8 @@ class Registrar:
         if not callable(factory):
             raise PluginError(f"{self.origin}: {kind} '{name}' must be a class or a function, got {factory!r}")
         scope = None if kind == "task" else task or self._task
+        if any((c.kind, c.name, c.task) == (kind, name, scope) for c in self.components):
+            raise PluginError(f"{self.origin}: {kind} '{name}' is registered twice")
         self.components.append(Component(kind, name, factory, self.origin, scope, synthetic))
 
     def _known_kind(self, kind: str) -> str:

@@ -81,8 +81,10 @@ def build_torchvision(name: str, input_shape: Shape, /, *, pretrained: bool | st
     except OSError as error:
         raise _cannot_fetch(f"torchvision/{name}", error) from error
     if isinstance(pretrained, str):
-        load_weights(network, Path(pretrained), owner=f"torchvision/{name}", may_differ=(_last_linear(network),))
-    body = _torchvision_map(name, network) if output == "map" else _without_last_linear(network)
+        may_differ = tuple(filter(None, (_last_linear(network),)))
+        load_weights(network, Path(pretrained), owner=f"torchvision/{name}", may_differ=may_differ)
+    _cut_side_outputs(network)
+    body = _torchvision_map(name, network) if output == "map" else _without_last_linear(name, network)
     return WrappedBackbone(body, repeat_channels=input_shape[0] == 1)
 
 
@@ -121,7 +123,8 @@ class TimmBody(nn.Module):
         with torch.no_grad():
             features = network.forward_features(torch.zeros(1, *input_shape))
         network.train()
-        self.pooled = output == "vector" or features.ndim != 4 or features.shape[1] != network.num_features
+        is_map = isinstance(features, Tensor) and features.ndim == 4 and features.shape[1] == network.num_features
+        self.pooled = output == "vector" or not is_map
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C', H', W'] or [B, C']."""
@@ -161,23 +164,36 @@ def _suggest(key: str, own: dict[str, Tensor]) -> str:
     return f" (nearest: '{close[0]}')" if close else ""
 
 
+def _cut_side_outputs(network: Any) -> None:
+    """Without the classifiers halfway that GoogLeNet and Inception v3 have for training, as torchvision's own pretrained ones."""
+    if getattr(network, "aux_logits", False):
+        network.aux_logits = False
+        for side in {"aux1", "aux2", "AuxLogits"} & dict(network.named_children()).keys():
+            setattr(network, side, None)
+
+
 def _torchvision_map(name: str, network: nn.Module) -> nn.Module:
-    if isinstance(getattr(network, "features", None), nn.Module):
-        return cast(nn.Module, network.features)
     children = dict(network.named_children())
+    if {"features", "norm", "permute"} <= children.keys():  # the Swin family, whose features are [B, H, W, C] until permuted
+        return nn.Sequential(OrderedDict((n, children[n]) for n in ("features", "norm", "permute")))
+    if "features" in children:
+        return children["features"]
     if {"avgpool", "layer4"} <= children.keys():  # the ResNet family
         names = list(children)
         return nn.Sequential(OrderedDict((n, children[n]) for n in names[: names.index("avgpool")]))
     raise ConfigError(f"torchvision/{name} has no feature map; use output: vector")
 
 
-def _last_linear(network: nn.Module) -> str:
+def _last_linear(network: nn.Module) -> str | None:
     names: list[str] = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
-    return names[-1]
+    return names[-1] if names else None
 
 
-def _without_last_linear(network: nn.Module) -> nn.Module:
-    parent, _, child = _last_linear(network).rpartition(".")
+def _without_last_linear(name: str, network: nn.Module) -> nn.Module:
+    last = _last_linear(network)
+    if last is None:
+        raise ConfigError(f"torchvision/{name} has no linear layer; use output: map")
+    parent, _, child = last.rpartition(".")
     setattr(network.get_submodule(parent), child, nn.Identity())
     return network
 

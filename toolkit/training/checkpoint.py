@@ -123,6 +123,10 @@ def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], state
         values.setdefault(int(index), {})[key] = value
     groups = [{**own, **saved} for own, saved in zip(optimizer.state_dict()["param_groups"], state["groups"], strict=True)]
     optimizer.load_state_dict({"state": values, "param_groups": groups})
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:  # fused kernels read both by address, whatever their strides
+                state[key] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 def all_finite(tensors: Mapping[str, Tensor]) -> bool:
@@ -144,8 +148,8 @@ def _on_host(group: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _replace(new: Path, folder: Path) -> None:
     old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
+    if folder.exists():  # otherwise a kill came between these two renames, and `old` is all there is
+        shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     new.rename(folder)
     _sync(folder.parent)

@@ -197,15 +197,13 @@ class Trainer:
             self._stop_if_asked(stage, scores, pending)
             now = time.monotonic()
             if now - looked > LOOK_EVERY_S:
-                self.listener.advanced(len(pending), len(pending) * job.config.batch_size, self._look(pending))
+                self._advance(pending)
                 looked = now
             if job.runtime.any_process(int(now - saved > 60 * job.config.save_minutes)):
-                self._look(pending)
+                self._advance(pending)
                 self._save("last", stage, scores)
                 saved = now
-        count = len(pending)
-        if count:
-            self.listener.advanced(count, count * job.config.batch_size, self._look(pending))
+        self._advance(pending)
 
     def _step(self, stage: Stage, batch: Batch[Any, Any], scores: Scorekeeper) -> Tensor:
         """One optimizer step; returns the loss of each sample [B], on the device."""
@@ -214,9 +212,10 @@ class Trainer:
         losses = []
         parts = _cut(batch, job.config.accumulate)
         for number, part in enumerate(parts):
-            with stage.sync(last=number == len(parts) - 1), job.runtime.autocast():
-                output = to_float32(stage.model(part.images))
-                terms = job.loss(output, part.encoded)
+            with stage.sync(last=number == len(parts) - 1):
+                with job.runtime.autocast():
+                    output = to_float32(stage.model(part.images))
+                terms = job.loss(output, part.encoded)  # in float32, as in evaluation
                 total = total_loss(terms)  # [B]
                 # DistributedDataParallel averages over processes, so each scales its sum up by their number.
                 torch.autograd.backward(total.sum() * (job.runtime.world / job.config.batch_size))
@@ -229,6 +228,12 @@ class Trainer:
         if self.averaged:
             self.averaged.update_parameters(job.model)
         return torch.cat(losses)
+
+    def _advance(self, pending: list[tuple[tuple[str, ...], Tensor]]) -> None:
+        """Tell the listener of the batches since it was last told, once their losses were looked at."""
+        count = len(pending)
+        if count:
+            self.listener.advanced(count, count * self.job.config.batch_size, self._look(pending))
 
     def _look(self, pending: list[tuple[tuple[str, ...], Tensor]]) -> float:
         """Check all losses since the last look, the only place where the loop waits for the device; the last batch's mean loss."""

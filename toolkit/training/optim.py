@@ -110,12 +110,13 @@ def one_cycle(steps: int, /, *, warmup: Point = 0.3, start: Factor = 0.04) -> Sc
         warmup: share of the steps that go up.
         start: the factor at the first step.
     """
+    top, end = max(0.0, warmup * steps - 1), steps - 1
 
     def factor(step: int) -> float:
-        progress = step / max(1, steps - 1)
-        if progress < warmup:
-            return start + (1 - start) * (1 - math.cos(math.pi * progress / warmup)) / 2
-        return 1e-4 + (1 - 1e-4) * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
+        if step < top:
+            return start + (1 - start) * (1 - math.cos(math.pi * step / top)) / 2
+        progress = (step - top) / (end - top) if end > top else 0.0
+        return 1e-4 + (1 - 1e-4) * (1 + math.cos(math.pi * progress)) / 2
 
     return factor
 

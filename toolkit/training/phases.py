@@ -22,21 +22,20 @@ class TrainedPart:
 
     def parameters(self) -> list[nn.Parameter]:
         """What the optimizer is given, each parameter once."""
-        return [parameter for name, parameter in self.model.named_parameters() if self._learns(name)]
+        parts = [self.model.get_submodule(name) for name in self.names] or [self.model]
+        return list(dict.fromkeys(parameter for part in parts for parameter in part.parameters()))
 
     def freeze_the_rest(self) -> None:
         """Switch gradients on for this part and off for the rest."""
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(self._learns(name))
+        learning = set(self.parameters())
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(parameter in learning)
 
     def train_mode(self) -> None:
         """Train mode for this part; frozen modules stay in eval mode, so that their batch-norm statistics keep still."""
         self.model.train(not self.names)
         for name in self.names:
             self.model.get_submodule(name).train()
-
-    def _learns(self, parameter_name: str) -> bool:
-        return not self.names or any(parameter_name.startswith(f"{name}.") for name in self.names)
 
 
 def trained_part(model: nn.Module, train: str | tuple[str, ...]) -> TrainedPart:
@@ -45,6 +44,8 @@ def trained_part(model: nn.Module, train: str | tuple[str, ...]) -> TrainedPart:
     Raises: ConfigError if the model has no such submodule or it has nothing to learn.
     """
     names = () if train == "all" else (train,) if isinstance(train, str) else train
+    if not names and train != "all":
+        raise ConfigError("fit.phases: train: an empty list trains nothing; write all, or name the parts that learn")
     known = {name for name, _ in model.named_modules() if name}
     for name in names:
         if name not in known:

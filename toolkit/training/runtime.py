@@ -159,7 +159,7 @@ def _choose_device(config: RuntimeConfig) -> tuple[torch.device, list[str]]:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:  # ImportError: a kind of device whose module is not installed
         raise ConfigError(f"runtime.device: no device '{name}' on this machine; use auto or cpu") from error
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", device.index or 0)))

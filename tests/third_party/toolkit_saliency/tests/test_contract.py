@@ -17,7 +17,7 @@ class TestSaliency(PluginContract):
         "transforms": {"train": [{"name": "HorizontalFlip", "p": 0.5}, "Vignette"]},
         "model": {"name": "fcn", "backbone": "dilated"},
         "fit": {"batch_size": 16, "phases": [{"epochs": 1, "optimizer": {"name": "adam", "lr": 1e-2}}]},
-        "synthetic": {"data": {"name": "synthetic_blobs", "size": 80}},
+        "synthetic": {"data": {"name": "synthetic_blobs", "size": 60, "shortest_px": 32, "longest_px": 32}},
     }
     perfect_scores: ClassVar[Mapping[str, float]] = {"iou": 1.0, "mean_absolute_error": 0.0}
     random_transforms: ClassVar[Sequence[Mapping[str, Any]]] = (  # those that lose no pixel

@@ -1,0 +1,21 @@
+"""A run killed at any moment and resumed gives the bytes of one that was left alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("kill_and_resume.py")
+
+
+@pytest.mark.slow
+def test_runs_killed_at_random_moments_and_resumed_end_with_the_same_bytes_whatever_their_workers() -> None:
+    command = [sys.executable, str(SCRIPT), "--kills", "3", "--workers", "0", "2", "--seed", "4"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    kills, _, rest = ended.stdout.splitlines()[-1].partition(" kills: ")
+    assert int(kills) >= 3
+    assert rest == f"{kills} byte-equal, 0 different"
