@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import nn
 
 from toolkit.config.run_config import ComponentConfig, RunConfig
 from toolkit.data.keeping import MemoryBudget
@@ -34,6 +34,7 @@ from toolkit.data.prepared import Prepared, prepare, prepare_parts
 from toolkit.data.sample import DataInfo, Dataset, Pixels, Split
 from toolkit.data.split import validation_indices
 from toolkit.data.transforms import TransformList
+from toolkit.data.tree import map_tensors
 from toolkit.data.worker_engine import WorkerLoader
 from toolkit.errors import ConfigError, PluginError, ToolkitError
 from toolkit.evaluation.evaluate import Loss, Pass
@@ -62,7 +63,7 @@ class DataPart:
 class Data:
     """All splits of a run's data.
 
-    fingerprint: SHA-256 over the names of all samples and the pictures kept in memory.
+    fingerprint: SHA-256 over the names of all samples and the pictures, targets and truths kept in memory.
     """
 
     parts: Mapping[Split, DataPart]
@@ -225,11 +226,9 @@ def _whole(dataset: Dataset[Any], transforms: TransformList, budget: MemoryBudge
 def _fingerprint(parts: Mapping[Split, DataPart]) -> str:
     digest = hashlib.sha256()
     for split, part in parts.items():
-        prepared = part.prepared
+        prepared, store = part.prepared, part.prepared.store
         digest.update(f"{split}\n".encode() + "\n".join(prepared.ids(np.arange(len(prepared)))).encode())
-        images = prepared.store.images
-        for picture in (images,) if isinstance(images, Tensor) else images or ():
-            digest.update(picture.numpy().data)
+        map_tensors(lambda tensor: digest.update(tensor.contiguous().numpy().data), (store.images, store.targets, store.truth))
     return digest.hexdigest()
 
 

@@ -21,9 +21,9 @@ from toolkit.errors import DataError
 from toolkit.extension.discovery import load_plugins
 from toolkit.reporting.files import disk_errors
 from toolkit.reporting.run_dir import RunDir
-from toolkit.run_folder import load_chosen, read_beginning, read_info
+from toolkit.run_folder import load_chosen, read_beginning, read_info, runtime_here
 from toolkit.task import Task
-from toolkit.training.runtime import Runtime, active, choose_runtime, with_layout
+from toolkit.training.runtime import Runtime, active, with_layout
 
 Picture = str | Path | Pixels
 
@@ -108,7 +108,7 @@ def load(folder: str | Path) -> Predictor:
     config, _ = load_config(run_dir.config_yaml, registry=plugins.registry)
     info = read_info(run_dir, config.task.component.factory.info_type)  # type: ignore[attr-defined]
     model: nn.Module = build_with_parts(config.model, info, info)
-    runtime = with_layout(choose_runtime(config.runtime), config.runtime, model)
+    runtime = with_layout(runtime_here(config.runtime), config.runtime, model)
     load_chosen(model, run_dir, config.fit.select.use)
     transforms = TransformList([build_component(transform) for transform in config.transforms.eval], evaluation=True)
     return Predictor(build_component(config.task, info), runtime.place(model), transforms, runtime)
@@ -123,4 +123,5 @@ def _resized(sample: Sample[Any], shape: tuple[int, int, int]) -> Sample[Any]:
 
 def _as_rgb(pixels: Pixels) -> Tensor:
     """[H, W, 1 or 3] -> [3, H, W]."""
-    return torch.from_numpy(np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))).permute(2, 0, 1).contiguous()
+    rgb = np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))  # a copy: torch warns about views that must not be written to
+    return torch.from_numpy(rgb).permute(2, 0, 1).contiguous()

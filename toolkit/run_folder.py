@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from pydantic import TypeAdapter
 from torch import nn
 
+from toolkit.config.run_config import RuntimeConfig
 from toolkit.data.sample import DataInfo
-from toolkit.errors import CheckpointError
+from toolkit.errors import CheckpointError, ConfigError
 from toolkit.reporting.files import write_text_atomic
 from toolkit.reporting.run_dir import RunDir
 from toolkit.training.checkpoint import load_checkpoint
+from toolkit.training.runtime import Runtime, choose_runtime
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,14 @@ def read_info(folder: RunDir, info_type: type[DataInfo]) -> DataInfo:
     except (OSError, ValueError) as error:
         hint = "a run that was stopped while reading its data has none yet"
         raise CheckpointError(f"{folder.info_json} cannot be read ({error}); {hint}") from error
+
+
+def runtime_here(config: RuntimeConfig) -> Runtime:
+    """For using a model: as it was trained, or, on a machine without that device, what there is."""
+    try:
+        return choose_runtime(config)
+    except ConfigError:
+        return choose_runtime(replace(config, device="auto", precision="auto", threads="auto"))
 
 
 def load_chosen(model: nn.Module, folder: RunDir, use: str) -> None:

@@ -34,7 +34,7 @@ from toolkit.reporting.progress import Progress
 from toolkit.reporting.recorder import Recorder
 from toolkit.reporting.report import write_report
 from toolkit.reporting.run_dir import RunDir
-from toolkit.run_folder import Beginning, load_chosen, read_beginning, write_info
+from toolkit.run_folder import Beginning, load_chosen, read_beginning, runtime_here, write_info
 from toolkit.training.checkpoint import Checkpoint, link_checkpoint, newest_checkpoint
 from toolkit.training.fit import FitState, Job, Trainer
 from toolkit.training.runtime import Runtime, active, choose_runtime
@@ -105,6 +105,7 @@ def resume(folder: str | Path) -> RunResult:
             progress.log(f"passed over: {problem}")
         if checkpoint is None and problems:
             raise CheckpointError(f"no valid checkpoint in {run_dir.checkpoints}: {'; '.join(problems)}")
+        runtime.barrier()  # all have read it
         if checkpoint is not None and checkpoint.folder.name != "last" and runtime.is_main:
             link_checkpoint(checkpoint.folder, run_dir.checkpoints / "last")  # where no epoch is left to do, nothing else would write it
         return _build_and_fit(run_dir, checked, beginning, plugins, runtime, progress, checkpoint)
@@ -113,7 +114,7 @@ def resume(folder: str | Path) -> RunResult:
 def evaluate(folder: str | Path, split: Split = "test") -> tuple[dict[str, float], dict[str, str]]:
     """Scores of a run's chosen checkpoint on "validation" or "test", and why some are undefined."""
     run_dir, beginning, plugins, checked = _reopen(folder)
-    runtime = choose_runtime(checked.runtime)
+    runtime = runtime_here(checked.runtime)
     with active(runtime):
         built = build_run(checked, plugins, runtime, synthetic=beginning.synthetic)
         if split not in built.loaders:

@@ -17,8 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from annotated_types import Ge
-from torchvision import datasets as torchvision_datasets
-from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from toolkit.data.locate import data_path
 from toolkit.data.sample import Dataset, Pixels, Sample, Split
@@ -115,7 +113,7 @@ def cifar10(split: Split, /, *, root: str = ".", download: bool = False, limit: 
     """
     _check_split("cifar10", split)
     below = data_path(root)
-    binary, pickled = below / "cifar-10-batches-bin", below / torchvision_datasets.CIFAR10.base_folder
+    binary, pickled = below / "cifar-10-batches-bin", below / "cifar-10-batches-py"
     if download and not binary.is_dir():
         _download("CIFAR10", below)
     if not binary.is_dir() and not pickled.is_dir():
@@ -132,20 +130,19 @@ def _idx_dataset(name: str, split: Split, classes: tuple[str, ...], root: str, d
     images_file, labels_file = folder / f"{part}-images-idx3-ubyte", folder / f"{part}-labels-idx1-ubyte"
     if download and not (images_file.is_file() and labels_file.is_file()):
         _download(name, below)
-    for file, dimensions in ((images_file, 3), (labels_file, 1)):
+    for file in (images_file, labels_file):
         if not file.is_file() and (packed := file.with_name(file.name + ".gz")).is_file():
             raise DataError(f"{packed} is packed, expected {file} beside it; run: gunzip -k {packed}")
         if not file.is_file():
             raise _nothing_there(name, below, file)
-        _check_idx(file, dimensions)
-    pixels, labels = read_image_file(str(images_file)).numpy(), read_label_file(str(labels_file)).numpy()
+    pixels, labels = _read_idx(images_file, 3), _read_idx(labels_file, 1)
     if len(pixels) != len(labels):
         raise DataError(f"{images_file} has {len(pixels)} pictures, but {labels_file} has {len(labels)} labels; fetch both again")
     return PicturesInMemory(split, pixels[:limit, :, :, None], labels[:limit], classes, labels_file)
 
 
-def _check_idx(file: Path, dimensions: int) -> None:
-    """torchvision's reader answers damage with a bare AssertionError or a RuntimeError about views; this says which file and why."""
+def _read_idx(file: Path, dimensions: int) -> Pixels:
+    """The bytes of an idx file, after what its header says was held against its size."""
     with _readable(file), file.open("rb") as stream:
         header = stream.read(4 * (dimensions + 1))
     magic = bytes((0, 0, 8, dimensions))  # 8: unsigned bytes
@@ -158,6 +155,8 @@ def _check_idx(file: Path, dimensions: int) -> None:
         raise DataError(
             f"{file} is damaged: found {found:,} bytes; expected {expected:,} for {' x '.join(map(str, shape))} values; fetch it again"
         )
+    with _readable(file):
+        return np.fromfile(file, dtype=np.uint8, offset=len(header)).reshape(shape)
 
 
 def _read_cifar10_binary(folder: Path, split: Split) -> tuple[Pixels, npt.NDArray[np.uint8]]:
@@ -175,7 +174,8 @@ def _read_cifar10_binary(folder: Path, split: Split) -> tuple[Pixels, npt.NDArra
 
 
 def _read_cifar10_pickled(folder: Path, split: Split) -> tuple[Pixels, npt.NDArray[np.int64]]:
-    reader = torchvision_datasets.CIFAR10
+    from torchvision.datasets import CIFAR10 as reader  # noqa: N811  (slow to import, rarely needed)
+
     for name, published in [*reader.train_list, *reader.test_list, (reader.meta["filename"], reader.meta["md5"])]:
         file = folder / name
         if not file.is_file():
@@ -191,7 +191,9 @@ def _read_cifar10_pickled(folder: Path, split: Split) -> tuple[Pixels, npt.NDArr
 
 
 def _download(name: str, root: Path) -> None:
-    reader_class = getattr(torchvision_datasets, name)
+    import torchvision.datasets  # slow to import, rarely needed
+
+    reader_class = getattr(torchvision.datasets, name)
     reader = reader_class.__new__(reader_class)  # its __init__ would also read the files, which is checked and done here
     reader.root = str(root)
     try:

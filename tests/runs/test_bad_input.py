@@ -9,13 +9,11 @@ import re
 import shutil
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
-import numpy as np
 import pytest
 import safetensors.torch
 import yaml
@@ -75,7 +73,8 @@ def test_an_unknown_name_is_told_with_its_place_and_the_nearest_one(command: Com
 
 
 def test_all_problems_of_a_config_are_told_together(command: Command, tmp_path: Path) -> None:
-    text = "task: classification\ndata: synthetic_shapes\nmodel: {name: mlp, dropuot: 0.1}\nfit:\n  batch_size: many\n  phases: [{epochs: 1, optimizer: adam}]\n"
+    text = "task: classification\ndata: synthetic_shapes\nmodel: {name: mlp, dropuot: 0.1}\n"
+    text += "fit:\n  batch_size: many\n  phases: [{epochs: 1, optimizer: adam}]\n"
     (tmp_path / "c.yaml").write_text(text)
     expected = (
         "2 problems in c.yaml\n"

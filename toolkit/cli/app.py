@@ -92,7 +92,7 @@ app.command("bench")(bench.bench)
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with the exit code of the README's table."""
     try:
-        app(args=list(arguments) if arguments is not None else None)
+        app(args=list(arguments) if arguments is not None else None, prog_name="toolkit")
         sys.exit(0)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -15,7 +15,9 @@ def show_result(result: RunResult) -> None:
     """The main scores of a finished run and where its report lies."""
     if not _is_main_process():
         return
-    show_scores({name: value for name, value in result.scores.items() if _is_main_score(name)}, result.undefined)
+    scores = {name: value for name, value in result.scores.items() if _is_main_score(name)}
+    undefined = {name: reason for name, reason in result.undefined.items() if _is_main_score(name)}
+    show_scores(scores, undefined)
     print(f"report: {result.report}")
 
 

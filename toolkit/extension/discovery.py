@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.metadata
 import importlib.util
+import inspect
 import os
 import sys
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +25,7 @@ from toolkit.extension.registry import Origin, Registrar, Registry
 ENTRY_POINTS = "toolkit.plugins"
 BLOCK_VARIABLE = "TOOLKIT_BLOCK_PLUGINS"
 CORE = "core"
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("toolkit_"))
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Plugins:
         for implementation in reversed(getattr(self.manager.hook, hook).get_hookimpls()):
             try:
                 implementation.function(*(arguments[name] for name in implementation.argnames))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 on_problem(f"plugin '{implementation.plugin_name}' failed in {hook}: {_one_line(error)}")
 
 
@@ -68,7 +72,7 @@ def load_plugins(files: Sequence[Path] = ()) -> Plugins:
         if problem and origin.plugin == CORE:
             raise PluginError(f"the core's own components could not be loaded: {problem}")
         statuses.append(PluginStatus(origin, problem))
-    for file in files:
+    for file in {file.resolve(): file for file in files}.values():
         origin = Origin(file.stem, str(file))
         problem = _load(partial(_import_file, file), origin, manager, registry)
         if problem:
@@ -99,6 +103,7 @@ def _load(importer: Callable[[], Any], origin: Origin, manager: pluggy.PluginMan
     try:
         module = importer()
         _check_api(module)
+        _check_hooks(module, manager)
         manager.register(module, name=f"{origin.plugin} ({origin.distribution})")
         manager.check_pending()
         registrar = Registrar(origin)
@@ -118,16 +123,34 @@ def _check_api(module: ModuleType) -> None:
         raise PluginError(f"made for plugin API {wanted}, this toolkit has {hookspecs.API_VERSION}; install a matching release of either")
 
 
+def _check_hooks(module: ModuleType, manager: pluggy.PluginManager) -> None:
+    """Names that begin with toolkit_ are hooks: one that is misspelt or not marked would silently never be called."""
+    for name, function in inspect.getmembers(module, inspect.isfunction):
+        if not name.startswith("toolkit_") or function.__module__ != module.__name__:
+            continue
+        if name not in HOOKS:
+            close = difflib.get_close_matches(name, HOOKS, n=1)
+            raise PluginError(
+                f"there is no hook '{name}'; " + (f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(HOOKS)}")
+            )
+        if manager.parse_hookimpl_opts(module, name) is None:
+            raise PluginError(f"hook '{name}' is not marked with @hookimpl")
+
+
 def _import_file(file: Path) -> ModuleType:
     if not file.is_file():
         raise PluginError("there is no such file")
-    name = f"toolkit_plugin_file_{file.stem}"
+    name = f"toolkit_plugin_file_{file.stem}_{zlib.crc32(str(file.resolve()).encode()):08x}"  # two folders may have files of one name
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise PluginError("not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and type hints look their module up there
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 

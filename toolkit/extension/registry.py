@@ -88,10 +88,9 @@ class Registry:
         for scope in dict.fromkeys((task, None)):
             found = self._components.get((scope, kind, name), [])
             if len(found) > 1:
-                raise PluginError(
-                    f"{kind} '{name}' is registered twice: by {found[0].origin} and by {found[1].origin}; "
-                    f"uninstall one, or set TOOLKIT_BLOCK_PLUGINS={found[1].origin.plugin}"
-                )
+                first, second = found[0].origin, found[1].origin
+                way_out = f", or set TOOLKIT_BLOCK_PLUGINS={second.plugin}" if second.plugin != first.plugin else ""
+                raise PluginError(f"{kind} '{name}' is registered twice: by {first} and by {second}; uninstall one{way_out}")
             if found:
                 return self._adapted(found[0])
         for family in self._matching_families(kind, task):

@@ -18,6 +18,8 @@ from toolkit.errors import ConfigError, ResourceError
 from toolkit.models.model import Backbone, Shape
 
 Output = Literal["map", "vector"]
+SIDE_OUTPUTS = {"aux1", "aux2", "AuxLogits"}
+"""Classifiers halfway through torchvision's GoogLeNet and Inception v3."""
 
 
 class WrappedBackbone(Backbone):
@@ -81,7 +83,7 @@ def build_torchvision(name: str, input_shape: Shape, /, *, pretrained: bool | st
     except OSError as error:
         raise _cannot_fetch(f"torchvision/{name}", error) from error
     if isinstance(pretrained, str):
-        may_differ = tuple(filter(None, (_last_linear(network),)))
+        may_differ = tuple(filter(None, (_last_linear(network), *SIDE_OUTPUTS)))
         load_weights(network, Path(pretrained), owner=f"torchvision/{name}", may_differ=may_differ)
     _cut_side_outputs(network)
     body = _torchvision_map(name, network) if output == "map" else _without_last_linear(name, network)
@@ -165,10 +167,10 @@ def _suggest(key: str, own: dict[str, Tensor]) -> str:
 
 
 def _cut_side_outputs(network: Any) -> None:
-    """Without the classifiers halfway that GoogLeNet and Inception v3 have for training, as torchvision's own pretrained ones."""
+    """Leave out what only training looks at, as torchvision does for its own pretrained networks."""
     if getattr(network, "aux_logits", False):
         network.aux_logits = False
-        for side in {"aux1", "aux2", "AuxLogits"} & dict(network.named_children()).keys():
+        for side in SIDE_OUTPUTS & dict(network.named_children()).keys():
             setattr(network, side, None)
 
 

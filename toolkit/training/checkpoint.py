@@ -123,10 +123,8 @@ def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], state
         values.setdefault(int(index), {})[key] = value
     groups = [{**own, **saved} for own, saved in zip(optimizer.state_dict()["param_groups"], state["groups"], strict=True)]
     optimizer.load_state_dict({"state": values, "param_groups": groups})
-    for parameter, state in optimizer.state.items():
-        for key, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:  # fused kernels read both by address, whatever their strides
-                state[key] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+    for parameter, restored in optimizer.state.items():
+        optimizer.state[parameter] = {key: _laid_out_as(parameter, value) for key, value in restored.items()}
 
 
 def all_finite(tensors: Mapping[str, Tensor]) -> bool:
@@ -144,6 +142,13 @@ def _on_host(group: Mapping[str, Tensor]) -> dict[str, Tensor]:
         result[key] = host.clone() if host.data_ptr() in seen else host
         seen.add(host.data_ptr())
     return result
+
+
+def _laid_out_as(parameter: Tensor, value: Any) -> Any:
+    """`value` with the strides of its parameter (channels_last): fused kernels read both in the order of their addresses."""
+    if isinstance(value, Tensor) and value.shape == parameter.shape:
+        return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+    return value
 
 
 def _replace(new: Path, folder: Path) -> None:

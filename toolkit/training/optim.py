@@ -38,7 +38,11 @@ def sgd(
         weight_decay: L2 penalty added to the gradient.
         nesterov: look ahead along the momentum.
     """
-    return torch.optim.SGD(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, fused=True)
+    optimizer = torch.optim.SGD(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, fused=True)
+    if momentum:  # torch makes these at the first step, and its fused kernel fails on a weight that first has a gradient in a later one
+        for group in optimizer.param_groups:
+            optimizer.state.update({parameter: {"momentum_buffer": torch.zeros_like(parameter)} for parameter in group["params"]})
+    return optimizer
 
 
 def adam(

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor
-
 from toolkit.testing import PluginContract
+from torch import Tensor
 
 
 class TestSaliency(PluginContract):

@@ -15,8 +15,8 @@ def samples(
 ) -> None:
     """Draw samples of synthetic_blobs, each above its mask, into one picture."""
     import numpy as np
-
     from toolkit.data import write_png
+
     from toolkit_saliency.synthetic import SyntheticBlobs
 
     dataset = SyntheticBlobs("train", size=count, seed=seed)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
 from toolkit.data import DataInfo, Dataset, Sample, Split, data_path, is_image_name, read_image, require_folder
 from toolkit.errors import DataError
+
 from toolkit_saliency.types import MaskTarget
 
 

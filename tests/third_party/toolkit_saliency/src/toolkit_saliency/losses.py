@@ -6,9 +6,8 @@ from typing import Annotated
 
 import torch.nn.functional as F
 from annotated_types import Ge
-from torch import Tensor
-
 from toolkit.data import DataInfo
+from torch import Tensor
 
 
 class BceDice:

@@ -7,11 +7,11 @@ from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Gt, Lt
-from torch import Tensor
-
 from toolkit.data import DataInfo
 from toolkit.data.tree import select
 from toolkit.evaluation.metrics import Metric, Undefined
+from torch import Tensor
+
 from toolkit_saliency.types import MaskTarget, SaliencyMap
 
 

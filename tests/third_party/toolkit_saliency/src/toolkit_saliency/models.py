@@ -6,10 +6,9 @@ from typing import Annotated
 
 import torch.nn.functional as F
 from annotated_types import Ge, Len
-from torch import Tensor, nn
-
 from toolkit.data import DataInfo
 from toolkit.models.model import Backbone, Shape, output_shape
+from torch import Tensor, nn
 
 
 class Fcn(nn.Module):
@@ -38,7 +37,7 @@ class Dilated(Backbone):
         widths: channels of each layer.
     """
 
-    def __init__(self, input_shape: Shape, /, *, widths: Annotated[tuple[Annotated[int, Ge(1)], ...], Len(1)] = (16, 16, 16)) -> None:
+    def __init__(self, input_shape: Shape, /, *, widths: Annotated[tuple[Annotated[int, Ge(1)], ...], Len(1)] = (16, 16)) -> None:
         super().__init__()
         self.layers = nn.Sequential()
         channels = input_shape[0]

@@ -8,11 +8,11 @@ from typing import Annotated
 import torch
 from annotated_types import Ge
 from matplotlib.figure import Figure
-
 from toolkit.data import DataInfo
 from toolkit.data.tree import select
 from toolkit.evaluation.evaluation import Evaluation
 from toolkit.reporting.figures import new_figure
+
 from toolkit_saliency.task import SaliencyTask
 from toolkit_saliency.types import SaliencyMap
 

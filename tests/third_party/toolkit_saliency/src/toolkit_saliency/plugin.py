@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from toolkit.extension import Registrar, hookimpl
+
 from toolkit_saliency import datasets, losses, metrics, models, plots, synthetic, transforms
 from toolkit_saliency.task import SaliencyTask
 

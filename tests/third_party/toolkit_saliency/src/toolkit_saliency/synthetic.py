@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from annotated_types import Ge
-
 from toolkit.data import DataInfo, Dataset, Pixels, Sample, Split
+
 from toolkit_saliency.types import MaskTarget
 
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Gt, Lt
-from torch import Tensor
-
 from toolkit.data import DataInfo
 from toolkit.errors import PluginError
 from toolkit.task import Task
+from torch import Tensor
+
 from toolkit_saliency.types import MaskTarget, SaliencyMap
 
 _TRUTH, _ANSWER = (0, 158, 115), (213, 94, 0)  # green and orange that colour-blind readers can tell apart

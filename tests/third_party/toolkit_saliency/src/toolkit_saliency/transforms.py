@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from albumentations.core.transforms_interface import ImageOnlyTransform
-
 from toolkit.data import Pixels
 
 

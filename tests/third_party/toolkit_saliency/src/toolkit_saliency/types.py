@@ -7,9 +7,8 @@ from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
 from toolkit.data import Target
+from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,74 @@
+"""How the command starts: fast, and saying what it can do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from toolkit.cli import main
+
+Command = Callable[..., "CompletedProcess[str]"]
+VERBS = ("run", "resume", "evaluate", "predict", "check", "show", "schema", "list", "plugins", "report", "bench")
+
+
+def python(*arguments: str) -> CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_help_lists_every_verb_without_importing_torch_or_a_plugin() -> None:
+    ended = python("-X", "importtime", "-m", "toolkit", "--help")
+    assert ended.returncode == 0
+    listed = [line.split()[0] for line in ended.stdout.partition("Commands:")[2].splitlines() if line.strip()]
+    assert listed == list(VERBS)
+    imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+    assert "toolkit.cli.app" in imported
+    heavy = {"torch", "torchvision", "timm", "albumentations", "cv2", "numpy", "matplotlib", "toolkit.runs", "toolkit.builtin"}
+    assert not {name for name in imported if name in heavy or name.startswith("toolkit_")}
+
+
+def test_the_module_is_the_same_command() -> None:
+    script = python(str(Path(sys.executable).with_name("toolkit")), "list", "nonsense")
+    module = python("-m", "toolkit", "list", "nonsense")
+    assert (script.returncode, script.stderr) == (module.returncode, module.stderr)
+    assert module.returncode == 2
+    assert module.stderr.startswith("error: no kind named 'nonsense'")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself_and_its_options(verb: str, command: Command) -> None:
+    ended = command(verb, "--help")
+    assert ended.returncode == 0
+    assert ended.stdout.startswith(f"Usage: toolkit {verb} ")
+    options = [line for line in ended.stdout.partition("Options:")[2].splitlines() if line.strip().startswith("--")]
+    assert options
+    assert all(len(line.split()) > 2 for line in options), options
+
+
+def test_an_unknown_verb_and_a_missing_argument_are_usage_errors(command: Command) -> None:
+    for arguments, text in ((("rum",), "No such command 'rum'."), (("run",), "Missing argument 'CONFIG'.")):
+        ended = command(*arguments)
+        assert ended.returncode == 2
+        assert text in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+
+def test_arguments_can_be_given_by_a_script(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["list", "task"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("task       classification ")
+
+
+def test_ctrl_c_before_there_is_a_run_ends_with_130_and_no_traceback(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("toolkit.extension.discovery.load_plugins", interrupted)
+    ended = command("plugins")
+    assert ended.returncode == 130
+    assert "Traceback" not in ended.stderr
