@@ -58,7 +58,9 @@ class Sample(Generic[TargetT]):
         image: [H, W, C] uint8, C = 1 or 3 (RGB).
         target: in pixels of `image`.
         truth: what metrics see, in pixels of the file; the target where nothing is given.
-        to_original: [3, 3] homography from pixels of `image` to pixels of the file.
+        to_original: [3, 3] homography from pixels of `image` to pixels of the file. It undoes what albumentations does to
+            keypoints, whose conventions differ: flips mirror about the middle of the first and last pixel's centres
+            (x -> W - 1 - x), resizing multiplies (x -> s x, without the half pixel that the picture itself is moved by).
     """
 
     id: str

@@ -116,12 +116,24 @@ def choose_runtime(config: RuntimeConfig) -> Runtime:
 
 
 def with_layout(runtime: Runtime, config: RuntimeConfig, model: nn.Module) -> Runtime:
-    """The runtime with its memory layout decided: channels_last for networks that convolve."""
+    """The runtime with its memory layout decided: channels_last for networks that convolve, unless the CPU would get them wrong."""
     if config.channels_last != "auto":
         return runtime
-    convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    reason = f"channels_last {'on: the model convolves' if convolves else 'off: the model has no convolution'}"
-    return replace(runtime, channels_last=convolves, reasons=(*runtime.reasons, reason))
+    convolutions = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
+    broken = next((name for name, module in convolutions.items() if _fails_in_channels_last(module, runtime)), None)
+    if broken is not None:
+        reason = f"channels_last off: the CPU's bfloat16 kernel for {broken} gives NaN gradients with it"
+    else:
+        reason = f"channels_last {'on: the model convolves' if convolutions else 'off: the model has no convolution'}"
+    return replace(runtime, channels_last=bool(convolutions) and broken is None, reasons=(*runtime.reasons, reason))
+
+
+def _fails_in_channels_last(module: nn.Conv2d, runtime: Runtime) -> bool:
+    """Measured with torch 2.15 (oneDNN, AVX512-BF16): a dilated convolution of more than 16 input channels, and not a multiple of 16,
+    reads memory nobody wrote when it computes its weight gradient."""
+    if runtime.device.type != "cpu" or runtime.precision != "bfloat16":
+        return False
+    return max(module.dilation) > 1 and module.in_channels > 16 and module.in_channels % 16 != 0
 
 
 @contextmanager

@@ -171,6 +171,7 @@ def test_without_checkpoints_there_is_no_newest(tmp_path: Path) -> None:
         ({"best": (3, 0), "last": (3, 5)}, "last"),
         ({"best": (10, 0), "last": (9, 5)}, "best"),
         ({"last": (3, 0), "last.old": (2, 9)}, "last"),
+        ({"last": (2, 9), "last.old": (2, 4)}, "last"),  # killed while the old one was removed
         ({"best": (2, 0), "last.old": (2, 9)}, "last.old"),
     ],
 )

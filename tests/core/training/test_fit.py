@@ -296,10 +296,10 @@ def test_a_row_holds_the_learning_rate_of_its_last_step_and_no_clock_time(tmp_pa
 
     config = configured(
         PhaseConfig(cast(Any, lambda params: Noted(params, lr=0.5)), epochs=2, schedule=cast(Any, linear_fall)),
-        PhaseConfig(cast(Any, lambda params: Noted(params, lr=0.2)), epochs=1, train="4"),
+        PhaseConfig(cast(Any, lambda params: Noted(params, lr=0.2)), epochs=1, train="4", schedule=cast(Any, linear_fall)),
     )
     rows = trained(tmp_path, config, flat_net()).rows
-    assert applied == pytest.approx([0.5 * (1 - step / 6) for step in range(6)] + [0.2] * 3)
+    assert applied == pytest.approx([0.5 * (1 - step / 6) for step in range(6)] + [0.2 * (1 - step / 3) for step in range(3)])
     assert [row["lr"] for row in rows] == [applied[2], applied[5], applied[8]]
     assert [(row["epoch"], row["phase"]) for row in rows] == [(1, "all"), (2, "all"), (3, "4")]
     for row in rows:

@@ -131,3 +131,17 @@ def test_random_numbers_are_a_pure_function_of_the_seeds_parts() -> None:
     assert drawn(0, 1, 2) == first
     others = [drawn(*parts) for parts in ((0, 1, 3), (0, 2, 1), (1, 1, 2), (2, 1, 0), (0, 1), (2**32 - 1, 10**6, 10**6, 63))]
     assert len({tuple(numbers) for numbers in [first, *others]}) == 7
+
+
+@pytest.mark.parametrize(
+    ("channels", "dilation", "precision", "chosen"),
+    [(20, 2, "bfloat16", False), (20, 1, "bfloat16", True), (32, 2, "bfloat16", True), (20, 2, "float32", True)],
+)
+def test_channels_last_is_left_out_where_the_cpus_bfloat16_kernel_gives_nan_gradients(
+    channels: int, dilation: int, precision: Literal["float32", "bfloat16"], chosen: bool
+) -> None:
+    config = RuntimeConfig(device="cpu", precision=precision)
+    model = nn.Sequential(nn.Conv2d(3, channels, 3), nn.Conv2d(channels, 8, 3, dilation=dilation))
+    runtime = with_layout(choose_runtime(config), config, model)
+    assert runtime.channels_last is chosen
+    assert ("channels_last off: the CPU's bfloat16 kernel for 1 gives NaN gradients with it" in runtime.reasons) is not chosen
