@@ -95,8 +95,7 @@ def bench(
         for _ in range(rounds):
             for name, loop in loops.items():
                 speeds[name].append(run.config.fit.batch_size * steps[name] / _seconds(loop, steps[name]))
-        for loader in run.loaders.values():
-            loader.close()
+        run.close()
     base = "bare" if "bare" in loops else "bare_without_transforms"
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     return BenchResult(
@@ -155,7 +154,8 @@ def _bare_loop(run: Run, batches: Callable[[], Iterator[tuple[Tensor, Any]]]) ->
         for _, (images, encoded) in zip(range(steps), batches(), strict=False):
             optimizer.zero_grad(set_to_none=True)
             with run.runtime.autocast():
-                loss = total_loss(run.loss(to_float32(run.model(images)), encoded)).mean()
+                output = to_float32(run.model(images))
+            loss = total_loss(run.loss(output, encoded)).mean()
             torch.autograd.backward(loss)
             optimizer.step()
         _wait(run)

@@ -95,6 +95,11 @@ class Run:
         counts = ", ".join(f"{split} {len(part.indices):,}" for split, part in self.data.parts.items())
         return f"{self.config.model.name}: {count_parameters(self.model):,} parameters; {self.config.data.name}: {counts}"
 
+    def close(self) -> None:
+        """End the worker processes of all loaders."""
+        for loader in self.loaders.values():
+            loader.close()
+
     def as_evaluation(self, split: Split, done: Pass) -> Evaluation[Any]:
         """A pass that kept its predictions, as plots see it."""
         if done.kept is None:

@@ -14,7 +14,7 @@ from toolkit.data.sample import DataInfo
 from toolkit.errors import CheckpointError, ConfigError
 from toolkit.reporting.files import write_text_atomic
 from toolkit.reporting.run_dir import RunDir
-from toolkit.training.checkpoint import load_checkpoint
+from toolkit.training.checkpoint import load_checkpoint, load_weights
 from toolkit.training.runtime import Runtime, choose_runtime
 
 
@@ -73,7 +73,7 @@ def load_chosen(model: nn.Module, folder: RunDir, use: str) -> None:
     """
     checkpoint = load_checkpoint(folder.checkpoints / use)
     averaged = checkpoint.tensors.get("ema")
-    weights = checkpoint.tensors["model"]
     if averaged is not None:  # names begin with "module.", and beside them stands the number of updates
         weights = {name.removeprefix("module."): value for name, value in averaged.items() if name.startswith("module.")}
-    model.load_state_dict(weights)
+        checkpoint.tensors["model"] = weights
+    load_weights(model, checkpoint, "model")

@@ -35,7 +35,7 @@ from toolkit.reporting.recorder import Recorder
 from toolkit.reporting.report import write_report
 from toolkit.reporting.run_dir import RunDir
 from toolkit.run_folder import Beginning, load_chosen, read_beginning, runtime_here, write_info
-from toolkit.training.checkpoint import Checkpoint, link_checkpoint, newest_checkpoint
+from toolkit.training.checkpoint import Checkpoint, link_checkpoint, load_checkpoint, newest_checkpoint
 from toolkit.training.fit import FitState, Job, Trainer
 from toolkit.training.runtime import Runtime, active, choose_runtime
 
@@ -106,8 +106,10 @@ def resume(folder: str | Path) -> RunResult:
         if checkpoint is None and problems:
             raise CheckpointError(f"no valid checkpoint in {run_dir.checkpoints}: {'; '.join(problems)}")
         runtime.barrier()  # all have read it
-        if checkpoint is not None and checkpoint.folder.name != "last" and runtime.is_main:
-            link_checkpoint(checkpoint.folder, run_dir.checkpoints / "last")  # where no epoch is left to do, nothing else would write it
+        if checkpoint is not None:
+            if runtime.is_main:
+                _mend_checkpoints(run_dir, checkpoint, progress)
+            checkpoint.state["best"] = runtime.gather(checkpoint.state["best"])[0]
         return _build_and_fit(run_dir, checked, beginning, plugins, runtime, progress, checkpoint)
 
 
@@ -120,9 +122,38 @@ def evaluate(folder: str | Path, split: Split = "test") -> tuple[dict[str, float
         if split not in built.loaders:
             raise ConfigError(f"data set '{checked.data.name}' has no {split} part; there are: {', '.join(built.loaders)}")
         load_chosen(built.model, run_dir, checked.fit.select.use)
-        done = _evaluate(built, split)
+        try:
+            done = _evaluate(built, split)
+        finally:
+            built.close()
     prefix = SPLITS[split]
     return {f"{prefix}/{n}": v for n, v in done.scores.items()}, {f"{prefix}/{n}": r for n, r in done.undefined.items()}
+
+
+def _mend_checkpoints(folder: RunDir, resumed: Checkpoint, progress: Progress) -> None:
+    """Make `last` what is resumed (where no epoch is left to do, nothing else would write it), and choose anew a `best` that is lost."""
+    if resumed.folder.name != "last":
+        link_checkpoint(resumed.folder, folder.checkpoints / "last")
+    best = resumed.state["best"]
+    if best is None or _is_whole(folder.checkpoints / "best"):
+        return
+    progress.log(
+        f"checkpoints/best is lost, so epoch {best['epoch']} with {best['metric']} {best['value']} is; the best is chosen from here on"
+    )
+    if resumed.state["position"]:
+        resumed.state["best"] = None
+        return
+    last_row = resumed.state["history"][-1]
+    resumed.state["best"] = {"epoch": last_row["epoch"], "value": last_row.get(best["metric"]), "metric": best["metric"]}
+    link_checkpoint(folder.checkpoints / "last", folder.checkpoints / "best")
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        load_checkpoint(checkpoint)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _reopen(folder: str | Path) -> tuple[RunDir, Beginning, Plugins, RunConfig]:
@@ -202,8 +233,7 @@ def _build_and_fit(
         state = _fit(built, folder, progress, checkpoint)
         return _report(built, folder, progress, state, beginning.name, started)
     finally:
-        for loader in built.loaders.values():
-            loader.close()
+        built.close()
 
 
 def _fit(built: Run, folder: RunDir, progress: Progress, checkpoint: Checkpoint | None) -> FitState:

@@ -70,8 +70,7 @@ class PluginContract(ABC):
         """The plugin's config, built."""
         run = cls.build(plugins)
         yield run
-        for loader in run.loaders.values():
-            loader.close()
+        run.close()
 
     @classmethod
     def build(cls, plugins: Plugins, *overrides: str) -> Run:

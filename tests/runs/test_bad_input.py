@@ -270,6 +270,28 @@ def test_a_run_killed_between_saving_best_and_last_of_its_final_epoch_gets_both(
     assert last.read_bytes() == expected
 
 
+def test_with_best_damaged_a_run_chooses_its_best_anew_and_says_so(command: Command, copied_run: Path) -> None:
+    damage(copied_run / "checkpoints" / "best")
+    best = json.loads((copied_run / "checkpoints" / "last" / "state.json").read_text())["best"]
+    ended = command("resume", copied_run)
+    assert ended.returncode == 0
+    lost = f"checkpoints/best is lost, so epoch {best['epoch']} with val/accuracy {best['value']} is; the best is chosen from here on"
+    assert lost in (copied_run / "log.txt").read_text()
+    rows = [json.loads(line) for line in (copied_run / "metrics.jsonl").read_text().splitlines()]
+    chosen = json.loads((copied_run / "results.json").read_text())["select"]
+    assert (chosen["epoch"], chosen["value"]) == (len(rows), rows[-1]["val/accuracy"])
+
+
+def test_a_checkpoint_of_another_model_is_refused(command: Command, copied_run: Path) -> None:
+    text = (copied_run / "config.yaml").read_text()
+    (copied_run / "config.yaml").write_text(re.sub(r"dense: \[\d+\]", "dense: [7]", text))
+    ended = command("evaluate", copied_run)
+    assert ended.returncode == 4
+    folder = copied_run / "checkpoints" / "best"
+    assert ended.stderr.startswith(f"error: {folder}/model.safetensors does not fit the model; its code or config changed: Error")
+    assert ended.stderr.count("\n") == 1
+
+
 def test_evaluating_or_predicting_from_a_damaged_checkpoint_is_refused(command: Command, copied_run: Path) -> None:
     file = damage(copied_run / "checkpoints" / "best")
     expected = f"{file} is damaged: its SHA-256 is not the manifest's"
@@ -419,9 +441,9 @@ def test_a_signal_while_training_saves_a_checkpoint_and_says_how_to_go_on(
 ) -> None:
     stop_after_epoch(2, number)
     ended = command("run", config(), "--out", "out")
-    assert_fails(ended, exit_code, f"stopped by {number.name} in epoch 3 after batch 1; go on with `toolkit resume out`")
+    assert_fails(ended, exit_code, f"stopped by {number.name} after epoch 2; go on with `toolkit resume out`")
     state = json.loads(Path("out/checkpoints/last/state.json").read_text())
-    assert (state["epoch"], state["position"]) == (2, 1)
+    assert (state["epoch"], state["position"]) == (2, 0)
     stop_after_epoch(None)
     assert command("resume", "out").returncode == 0
     for file in ("metrics.jsonl", "checkpoints/last/model.safetensors"):

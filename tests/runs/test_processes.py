@@ -55,9 +55,6 @@ def test_two_processes_score_every_size_of_data_as_one_does(by_two: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True, reason="batch norm's running statistics are the first process's in the checkpoint, but each one's own in validation"
-)
 def test_two_processes_validate_the_weights_that_they_save(by_two: Path) -> None:
     rows = epochs(by_two / "run")
     results = json.loads((by_two / "run" / "results.json").read_text())

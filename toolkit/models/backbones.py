@@ -79,7 +79,9 @@ def build_torchvision(name: str, input_shape: Shape, /, *, pretrained: bool | st
     import torchvision
 
     try:
-        network = torchvision.models.get_model(name, weights="DEFAULT" if pretrained is True else None)
+        network = torchvision.models.get_model(name, weights=None)
+        if pretrained is True:  # not through get_model, which would unpickle the file freely
+            network.load_state_dict(torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(weights_only=True))
     except OSError as error:
         raise _cannot_fetch(f"torchvision/{name}", error) from error
     if isinstance(pretrained, str):

@@ -43,7 +43,7 @@ def environment(device: str, threads: int, plugins: Sequence[Mapping[str, Any]],
         "plugins": [dict(plugin) for plugin in plugins],
         "data_fingerprint": data_fingerprint,
         "git_commit": _git_commit(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name.replace("__main__.py", "toolkit"), *sys.argv[1:]]),
     }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from toolkit.errors import CheckpointError, ResourceError
@@ -87,6 +87,17 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{error.filename} is missing, so {folder} is no whole checkpoint") from error
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{folder} cannot be read: {error}") from error
+
+
+def load_weights(model: nn.Module, checkpoint: Checkpoint, name: str) -> None:
+    """Put the tensors of one file of the checkpoint into a model. Raises: CheckpointError if they are another model's."""
+    try:
+        model.load_state_dict(checkpoint.tensors[name])
+    except (RuntimeError, KeyError) as error:
+        reason = str(error).replace("\n", " ").replace("\t", "")
+        raise CheckpointError(
+            f"{checkpoint.folder / name}.safetensors does not fit the model; its code or config changed: {reason}"
+        ) from error
 
 
 def newest_checkpoint(checkpoints: Path) -> tuple[Checkpoint | None, list[str]]:

@@ -30,6 +30,7 @@ from toolkit.training.checkpoint import (
     Checkpoint,
     all_finite,
     link_checkpoint,
+    load_weights,
     optimizer_tensors,
     restore_optimizer,
     save_checkpoint,
@@ -40,6 +41,10 @@ from toolkit.training.runtime import Runtime, seed_torch
 
 LOOK_EVERY_S = 0.5
 """How often the loop reads losses from the device, which makes it wait: for the progress bar and for non-finite losses."""
+
+
+Pending = list[tuple[tuple[str, ...], Tensor]]
+"""Names and losses [B] of batches that were not looked at yet, the losses still on the device."""
 
 
 class Listener(Protocol):
@@ -171,6 +176,7 @@ class Trainer:
         self.train_batches(stage, scores)
         images_per_s = (len(job.train) - done_before) * job.config.batch_size / (time.perf_counter() - started)
         train_scores, _ = scores.compute(job.runtime)
+        job.runtime.share(self.evaluated_model.buffers())  # batch norm's statistics, which each process gathers from its own share
         validated = evaluate(self.evaluated_model, job.validation, job.task, job.loss, job.metrics, job.runtime)
         state.epoch, state.epoch_in_phase, state.position = state.epoch + 1, state.epoch_in_phase + 1, 0
         row = {"epoch": state.epoch, "phase": stage.name, "lr": stage.set_rate(state.epoch_in_phase * len(job.train) - 1)}
@@ -180,11 +186,12 @@ class Trainer:
         is_best = self._note_best(row, validated)
         self._save_epoch(stage, is_best)
         self.listener.epoch_ended(row, time.perf_counter() - started, images_per_s)
+        self._stop_if_asked(stage)
 
     def train_batches(self, stage: Stage, scores: Scorekeeper) -> None:
         """One epoch from `state.position` on."""
         job, state = self.job, self.state
-        pending: list[tuple[tuple[str, ...], Tensor]] = []  # losses not looked at yet, still on the device
+        pending: Pending = []  # losses not looked at yet, still on the device
         looked = saved = time.monotonic()
         stage.part.train_mode()
         for batch in job.train.epoch(state.epoch, state.position):
@@ -229,13 +236,13 @@ class Trainer:
             self.averaged.update_parameters(job.model)
         return torch.cat(losses)
 
-    def _advance(self, pending: list[tuple[tuple[str, ...], Tensor]]) -> None:
+    def _advance(self, pending: Pending) -> None:
         """Tell the listener of the batches since it was last told, once their losses were looked at."""
         count = len(pending)
         if count:
             self.listener.advanced(count, count * self.job.config.batch_size, self._look(pending))
 
-    def _look(self, pending: list[tuple[tuple[str, ...], Tensor]]) -> float:
+    def _look(self, pending: Pending) -> float:
         """Check all losses since the last look, the only place where the loop waits for the device; the last batch's mean loss."""
         all_losses = [losses for _, losses in pending]
         healthy = not pending or bool(torch.isfinite(torch.cat(all_losses)).all())
@@ -251,16 +258,19 @@ class Trainer:
         pending.clear()
         return loss
 
-    def _stop_if_asked(self, stage: Stage, scores: Scorekeeper, pending: list[tuple[tuple[str, ...], Tensor]]) -> None:
+    def _stop_if_asked(self, stage: Stage, scores: Scorekeeper | None = None, pending: Pending | None = None) -> None:
+        """Within an epoch (`scores`, `pending`) the checkpoint is written now; after one it has been."""
         number = self.job.runtime.any_process(self._signal)
-        if number:
+        if not number:
+            return
+        where = f"after epoch {self.state.epoch}"
+        if pending is not None:
             self._look(pending)
             self._save("last", stage, scores)
-            raise StoppedError(
-                f"stopped by {signal.Signals(number).name} in epoch {self.state.epoch + 1} after batch {self.state.position}; "
-                f"go on with `toolkit resume {self.job.checkpoints.parent}`",
-                number,
-            )
+            where = f"in epoch {self.state.epoch + 1} after batch {self.state.position}"
+        raise StoppedError(
+            f"stopped by {signal.Signals(number).name} {where}; go on with `toolkit resume {self.job.checkpoints.parent}`", number
+        )
 
     def _note_best(self, row: Mapping[str, Any], validated: Pass) -> bool:
         metric, state = self.job.config.select.metric, self.state
@@ -348,10 +358,13 @@ class Stage:
 
 
 def load_models(checkpoint: Checkpoint, model: nn.Module, averaged: AveragedModel | None) -> None:
-    """Put the checkpoint's weights into the model, and into its moving average where it has one."""
-    model.load_state_dict(checkpoint.tensors["model"])
+    """Put the checkpoint's weights into the model, and into its moving average where it has one.
+
+    Raises: CheckpointError if they do not fit.
+    """
+    load_weights(model, checkpoint, "model")
     if averaged is not None:
-        averaged.load_state_dict(checkpoint.tensors["ema"])
+        load_weights(averaged, checkpoint, "ema")
 
 
 def _cut(batch: Batch[Any, Any], parts: int) -> list[Batch[Any, Any]]:

@@ -135,7 +135,8 @@ def step_decay(steps: int, /, *, at: tuple[Point, ...] = (0.5, 0.75), gamma: Fac
     >>> [round(step_decay(8)(step), 3) for step in (0, 3, 4, 6)]
     [1.0, 1.0, 0.1, 0.01]
     """
-    return lambda step: gamma ** sum(step >= point * steps for point in at)
+    turns = [round(point * steps) for point in at]
+    return lambda step: gamma ** sum(step >= turn for turn in turns)
 
 
 def exponential(steps: int, /, *, gamma: Factor = 0.96, every: Annotated[int, Ge(1)] = 10_000) -> Schedule:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -69,6 +69,12 @@ class Runtime:
         dist.all_gather_object(values, value)
         return values
 
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Make the tensors everywhere what they are in the main process."""
+        if self.world > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
+
     def any_process(self, flag: int) -> int:
         """The largest `flag` of all processes, so that all of them act on the same step."""
         if self.world == 1:
@@ -85,7 +91,7 @@ class Runtime:
     def resolved(self) -> RuntimeConfig:
         """The choices as they are written into the run's config.yaml."""
         return RuntimeConfig(
-            device=self.device.type,
+            device=str(self.device),
             precision="bfloat16" if self.precision == "bfloat16" else "float32",
             channels_last=self.channels_last,
             threads=self.threads,

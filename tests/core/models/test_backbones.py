@@ -168,6 +168,7 @@ def other_network(library: str, num_classes: int = 7) -> nn.Module:
 
 @pytest.mark.parametrize("output", ["map", "vector"])
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
+@pytest.mark.slow
 def test_weights_arrive_whatever_the_classifier(tmp_path: Path, library: str, output: Literal["map", "vector"]) -> None:
     network: Any = other_network(library).eval()
     file = tmp_path / "weights.safetensors"
@@ -187,6 +188,7 @@ def test_weights_arrive_whatever_the_classifier(tmp_path: Path, library: str, ou
 
 
 @pytest.mark.filterwarnings("ignore:The default weight initialization of:FutureWarning")
+@pytest.mark.slow
 def test_a_file_may_lack_the_classifiers_that_only_training_looks_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.device("meta"):  # its own initialisation takes seconds
         network = torchvision.models.inception_v3(weights=None).to_empty(device="cpu")

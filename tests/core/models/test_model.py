@@ -99,6 +99,7 @@ def built(model: Any, **options: Any) -> Run:
         ({"backbone": {"name": "torchvision/mobilenet_v3_small", "output": "vector"}, "head": {"name": "linear"}}, (1024, 1, 1)),
     ],
 )
+@pytest.mark.slow
 def test_a_model_is_composed_from_the_config(model: Any, features: tuple[int, int, int]) -> None:
     run = built(model)
     assert isinstance(run.model, Composed)
@@ -110,6 +111,7 @@ def test_a_model_is_composed_from_the_config(model: Any, features: tuple[int, in
     assert run.runtime.channels_last
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights() -> None:
     model = {"backbone": "timm/test_resnet", "head": "linear"}
     first, second, other = built(model), built(model), built(model, seed=1)
@@ -118,6 +120,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     assert not torch.equal(first.model.get_parameter("head.linear.weight"), other.model.get_parameter("head.linear.weight"))
 
 
+@pytest.mark.slow
 def test_a_phase_may_name_the_halves() -> None:
     phases = [{"train": "head", "epochs": 1, "optimizer": "sgd"}, {"train": ["backbone", "head"], "epochs": 1, "optimizer": "sgd"}]
     model = {"backbone": "timm/test_resnet", "head": "linear"}

@@ -529,6 +529,7 @@ def stopping_at(epoch: int, position: int, number: int = signal.SIGTERM) -> Memo
 
 @pytest.mark.parametrize("ema", [None, 0.9])
 @pytest.mark.parametrize("place", [(0, 0), (0, 1), (0, BATCHES - 1), (1, BATCHES - 1), (2, 0), (3, 1), (3, BATCHES - 1)])
+@pytest.mark.slow
 def test_a_stopped_run_resumes_to_the_same_bytes(tmp_path: Path, place: tuple[int, int], ema: float | None) -> None:
     config = configured(*LONG, ema=ema, accumulate=2)
     straight = trained(tmp_path / "straight", config, conv_net())
@@ -552,6 +553,7 @@ def test_a_stopped_run_resumes_to_the_same_bytes(tmp_path: Path, place: tuple[in
     assert files_of(tmp_path / "stopped") == files_of(tmp_path / "straight")
 
 
+@pytest.mark.slow
 def test_a_run_stopped_at_every_batch_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     config = configured(*LONG, ema=0.9)
     trained(tmp_path / "straight", config, conv_net())
