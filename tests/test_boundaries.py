@@ -18,7 +18,7 @@ PLUGINS = sorted(folder for folder in (ROOT / "plugins").iterdir() if any(folder
 PACKAGES = [CORE, *PLUGINS]
 
 FLOORS = (
-    ("errors",),
+    ("errors", "cores"),
     ("extension",),
     ("config",),
     ("data",),

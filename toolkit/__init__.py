@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from toolkit.runs import evaluate, resume, run
 
 __all__ = ["evaluate", "hookimpl", "load", "resume", "run"]
+
+# Importing albumentations asks a server for newer releases unless this is set before, by whichever file imports it first.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 _PLACES = {
     "run": "toolkit.runs",

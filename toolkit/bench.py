@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from toolkit.build import Run, build_component, build_run
 from toolkit.config import load_config
+from toolkit.data.device_engine import plan_for
+from toolkit.data.device_transforms import DevicePlan, Draws
 from toolkit.data.loader import Loader
 from toolkit.data.sample import Batch
 from toolkit.data.tree import select, to_device, to_float32
@@ -76,7 +80,7 @@ def bench(
     synthetic: bool = False,
     seconds: float = 5.0,
     rounds: int = 5,
-    plugin_files: Sequence[Path] = (),
+    plugin_files: Sequence[str | Path] = (),
 ) -> BenchResult:
     """Time the first phase of a config. Nothing is written.
 
@@ -84,7 +88,7 @@ def bench(
         seconds: each loop is timed for about this long per round.
         rounds: the loops take turns, so that a machine whose speed drifts drifts for all of them.
     """
-    plugins = load_plugins(plugin_files)
+    plugins = load_plugins([Path(file) for file in plugin_files])
     checked, _ = load_config(config, overrides=overrides, synthetic=synthetic, registry=plugins.registry)
     runtime = choose_runtime(checked.runtime)
     with active(runtime):
@@ -115,8 +119,9 @@ def bench(
 def _loops(run: Run) -> dict[str, Loop]:
     loops = {"real": _real_loop(run)}
     part = run.data.parts["train"]
-    if part.prepared.is_resident and not part.transforms.random:
-        loops["bare"] = _bare_loop(run, _finished_in_the_loop(run))
+    plan = plan_for(part.prepared, part.transforms)
+    if isinstance(plan, DevicePlan):
+        loops["bare"] = _bare_loop(run, _transformed_in_the_loop(run, plan))
     loops["bare_without_transforms"] = _bare_loop(run, _finished_before(run))
     loops["data"] = lambda steps: _exhaust(_Endless(run.loaders["train"], steps).epoch(0))
     return loops
@@ -132,7 +137,7 @@ def _real_loop(run: Run) -> Loop:
             train=_Endless(run.loaders["train"], steps),
             validation=run.loaders["validation"],
             runtime=run.runtime,
-            config=run.config.fit,
+            config=replace(run.config.fit, save_minutes=math.inf),
             seed=run.config.seed,
             checkpoints=Path(),
             build=build_component,
@@ -163,18 +168,22 @@ def _bare_loop(run: Run, batches: Callable[[], Iterator[tuple[Tensor, Any]]]) ->
     return loop
 
 
-def _finished_in_the_loop(run: Run) -> Callable[[], Iterator[tuple[Tensor, Any]]]:
+def _transformed_in_the_loop(run: Run, plan: DevicePlan) -> Callable[[], Iterator[tuple[Tensor, Any]]]:
+    """An index into tensors, the batched transforms and the encoding, called directly."""
     prepared, transforms = run.data.parts["train"].prepared, run.data.parts["train"].transforms
-    store = prepared.store
+    store, size = prepared.store, run.config.fit.batch_size
     assert isinstance(store.images, Tensor)
     images = store.images.to(run.runtime.device)
-    targets: Any = to_device(store.targets, run.runtime.device)
+    all_targets: Any = to_device(store.targets, run.runtime.device)
     rows = torch.from_numpy(prepared.positions).to(run.runtime.device)
 
     def batches() -> Iterator[tuple[Tensor, Any]]:
-        for indices in _shuffled(rows, run.config.fit.batch_size):
-            pixels = transforms.finish(images.index_select(0, indices), channels_last=run.runtime.channels_last)
-            yield pixels, run.task.encode(select(targets, indices), (pixels.shape[2], pixels.shape[3]))
+        for number, indices in enumerate(_shuffled(rows, size)):
+            pictures, targets = images.index_select(0, indices), select(all_targets, indices)
+            if transforms.random:
+                pictures, targets, _ = plan(pictures, targets, Draws((0,), np.arange(number * size, (number + 1) * size)))
+            pixels = transforms.finish(pictures, channels_last=run.runtime.channels_last)
+            yield pixels, run.task.encode(targets, (pixels.shape[2], pixels.shape[3]))
 
     return batches
 

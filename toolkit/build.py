@@ -20,13 +20,17 @@ import difflib
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
 from torch import nn
 
-from toolkit.config.run_config import ComponentConfig, RunConfig
+from toolkit.config.nodes import Position
+from toolkit.config.run_config import ComponentConfig, FitConfig, RunConfig
+from toolkit.data.device_engine import DeviceLoader, plan_for
+from toolkit.data.device_transforms import Refusal
 from toolkit.data.keeping import MemoryBudget
 from toolkit.data.loader import Loader
 from toolkit.data.order import Indices
@@ -75,6 +79,7 @@ class Run:
     """A run, built: every object of its config.
 
     config: with every automatic choice made.
+    folder: the run folder, which hooks may add files to; None where nothing is written (bench, evaluate).
     """
 
     config: RunConfig
@@ -89,6 +94,7 @@ class Run:
     plots: Mapping[str, Plot]
     data: Data
     loaders: Mapping[Split, Loader]
+    folder: Path | None = None
 
     def summary(self) -> str:
         """The model and the data in one line."""
@@ -135,15 +141,19 @@ def build_run(
     for phase in config.fit.phases:
         trained_part(model, phase.train)
     metrics = [build_component(metric, info) for metric in config.metrics]
-    loaders = _loaders(config, runtime, data, task)
+    engine, loaders = _loaders(config, runtime, data, task, on_reading)
     on_reading(loaders["train"].describe())
     workers = max(loader.workers for loader in loaders.values())
     return Run(
         config=dataclasses.replace(
             config,
             runtime=runtime.resolved(),
-            loader=dataclasses.replace(config.loader, engine="worker", workers=workers),
-            fit=dataclasses.replace(config.fit, select=dataclasses.replace(config.fit.select, metric=_selected_metric(config, metrics))),
+            loader=dataclasses.replace(config.loader, engine=engine, workers=workers),
+            fit=dataclasses.replace(
+                config.fit,
+                eval_batch_size=_eval_batch_size(config.fit),
+                select=dataclasses.replace(config.fit.select, metric=_selected_metric(config, metrics)),
+            ),
         ),
         synthetic=synthetic,
         plugins=plugins,
@@ -246,36 +256,65 @@ def _info(data: Data) -> DataInfo:
     return dataclasses.replace(info, input_shape=(channels, height, width))
 
 
-def _loaders(config: RunConfig, runtime: Runtime, data: Data, task: Task[Any, Any, Any, Any]) -> dict[Split, Loader]:
-    fit = config.fit
-    eval_size = fit.eval_batch_size if fit.eval_batch_size != "auto" else max(fit.batch_size, 256)
+def _loaders(
+    config: RunConfig, runtime: Runtime, data: Data, task: Task[Any, Any, Any, Any], on_reading: Callable[[str], None]
+) -> tuple[Literal["device", "worker"], dict[Split, Loader]]:
+    """The engine and the loaders: the device engine where it can do every list, else the worker engine for all."""
+    plans, refusals = {}, {}
+    for split, part in data.parts.items() if config.loader.engine != "worker" else ():
+        plan = plan_for(part.prepared, part.transforms)
+        if isinstance(plan, Refusal):
+            refusals[split] = plan
+        else:
+            plans[split] = plan
+    for split, refusal in refusals.items():
+        if config.loader.engine == "device":
+            raise ConfigError(f"{_place(config, split, refusal)}: loader.engine is device, but {refusal}; use engine: auto or worker")
+        on_reading(f"worker engine for all, since {refusal} ({split} transforms)")
+    shared: dict[str, Any] = {
+        "seed": config.seed,
+        "device": runtime.device,
+        "channels_last": runtime.channels_last,
+        "rank": runtime.rank,
+        "world": runtime.world,
+    }
     loaders: dict[Split, Loader] = {}
     for split, part in data.parts.items():
-        loaders[split] = WorkerLoader(
-            part.prepared,
-            part.transforms,
-            task.encode,
-            batch_size=fit.batch_size if split == "train" else eval_size * runtime.world,
-            train=split == "train",
-            seed=config.seed,
-            device=runtime.device,
-            channels_last=runtime.channels_last,
-            workers=config.loader.workers,
-            rank=runtime.rank,
-            world=runtime.world,
-        )
-    return loaders
+        train = split == "train"
+        size = config.fit.batch_size if train else _eval_batch_size(config.fit) * runtime.world
+        what = (part.prepared, part.transforms)
+        if len(plans) == len(data.parts):
+            loaders[split] = DeviceLoader(*what, plans[split], task.encode, batch_size=size, train=train, **shared)
+        else:
+            loaders[split] = WorkerLoader(*what, task.encode, batch_size=size, train=train, workers=config.loader.workers, **shared)
+    return "device" if len(plans) == len(data.parts) else "worker", loaders
+
+
+def _place(config: RunConfig, split: Split, refusal: Refusal) -> Position:
+    """Where the refused transform stands in the YAML; within a composition, where that does."""
+    transforms = config.transforms.train if split == "train" else config.transforms.eval
+    places = [t.position for t in transforms if t.name == refusal.name or refusal.name in repr(t.options)]
+    return places[0] if places else config.data.position
+
+
+def _eval_batch_size(fit: FitConfig) -> int:
+    return fit.eval_batch_size if fit.eval_batch_size != "auto" else max(fit.batch_size, 256)
 
 
 def _selected_metric(config: RunConfig, metrics: Sequence[Metric[Any]]) -> str:
     """The score that chooses the best epoch, checked before the first batch against the names that the metrics compute."""
-    metric = config.fit.select.metric
-    if metric == "auto":
-        metric = config.task.component.factory.default_select  # type: ignore[attr-defined]
-    known = ["val/loss", *(f"val/{name}" for m in metrics for name in m.compute())]
+    chosen = config.fit.select.metric
+    metric: str = chosen if chosen != "auto" else config.task.component.factory.default_select  # type: ignore[attr-defined]
     asked = metric.removeprefix("val/")
-    if not any(asked == name.removeprefix("val/") or asked.endswith("/" + name.removeprefix("val/")) for name in known):
-        close = difflib.get_close_matches(metric, known, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(name for name in known if name.count('/') == 1)}"
-        raise ConfigError(f"fit.select.metric: no score named '{metric}'; {hint}")
-    return metric
+    known = [f"val/{name}" for m in metrics for name in m.compute()]
+    of_loss = asked == "loss" or asked.startswith("loss/")  # the terms of a loss are known after the first epoch
+    if of_loss or any(asked == name.removeprefix("val/") or asked.endswith("/" + name.removeprefix("val/")) for name in known):
+        return metric
+    mains = ", ".join(name for name in ["val/loss", *known] if name.count("/") == 1)
+    if chosen == "auto":
+        raise ConfigError(
+            f"fit.select.metric: the task's own choice {metric} is not among the metrics; set fit.select.metric to one of: {mains}"
+        )
+    close = difflib.get_close_matches(metric, known, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"there are: {mains}"
+    raise ConfigError(f"fit.select.metric: no score named '{metric}'; {hint}")

@@ -22,11 +22,12 @@ from toolkit.training.runtime import Runtime, choose_runtime
 class Beginning:
     """What the command line said beyond the config; stands in environment.json.
 
-    name: of the config. data_fingerprint: known once the data were read.
+    name: of the config. command: what started the run, which a resumed one keeps. data_fingerprint: known once the data were read.
     """
 
     name: str
     synthetic: bool
+    command: str
     plugin_files: tuple[str, ...] = ()
     data_fingerprint: str | None = None
 

@@ -27,9 +27,9 @@ from toolkit.evaluation.evaluation import Evaluation
 from toolkit.extension.discovery import Plugins, load_plugins
 from toolkit.models.model import count_parameters
 from toolkit.reporting.curves import plot_curves
-from toolkit.reporting.environment import environment
+from toolkit.reporting.environment import command_line, environment
 from toolkit.reporting.figures import save_figure
-from toolkit.reporting.files import write_json_atomic, write_text_atomic
+from toolkit.reporting.files import read_jsonl, write_json_atomic, write_text_atomic
 from toolkit.reporting.progress import Progress
 from toolkit.reporting.recorder import Recorder
 from toolkit.reporting.report import write_report
@@ -62,7 +62,7 @@ def run(
     *,
     synthetic: bool = False,
     out: str | Path | None = None,
-    plugin_files: Sequence[Path] = (),
+    plugin_files: Sequence[str | Path] = (),
 ) -> RunResult:
     """Train, evaluate and report one config.
 
@@ -75,11 +75,12 @@ def run(
 
     Raises: a ToolkitError, whose `exit_code` the command line would end with.
     """
-    plugins = load_plugins(plugin_files)
+    files = [Path(file) for file in plugin_files]
+    plugins = load_plugins(files)
     checked, is_synthetic = load_config(config, overrides=overrides, synthetic=synthetic, registry=plugins.registry)
     name = "config" if isinstance(config, Mapping) else Path(config).stem
     source = yaml.safe_dump(from_mapping(config).plain()) if isinstance(config, Mapping) else Path(config).read_text(encoding="utf-8")
-    beginning = Beginning(name, is_synthetic, tuple(str(file.resolve()) for file in plugin_files))
+    beginning = Beginning(name, is_synthetic, command_line(), tuple(str(file.resolve()) for file in files))
     runtime = choose_runtime(checked.runtime)
     with active(runtime):
         folder = _new_folder(runtime, name, out)
@@ -114,13 +115,17 @@ def resume(folder: str | Path) -> RunResult:
 
 
 def evaluate(folder: str | Path, split: Split = "test") -> tuple[dict[str, float], dict[str, str]]:
-    """Scores of a run's chosen checkpoint on "validation" or "test", and why some are undefined."""
+    """Scores of a run's chosen checkpoint on "validation" or "test", and why some are undefined.
+
+    Raises: ConfigError if the data set has no such part; CheckpointError if the checkpoint is missing or damaged.
+    """
     run_dir, beginning, plugins, checked = _reopen(folder)
     runtime = runtime_here(checked.runtime)
     with active(runtime):
         built = build_run(checked, plugins, runtime, synthetic=beginning.synthetic)
-        if split not in built.loaders:
-            raise ConfigError(f"data set '{checked.data.name}' has no {split} part; there are: {', '.join(built.loaders)}")
+        possible = [part for part in SPLITS if part in built.loaders]
+        if split not in possible:
+            raise ConfigError(f"data set '{checked.data.name}' has no {split} part to evaluate; there are: {', '.join(possible)}")
         load_chosen(built.model, run_dir, checked.fit.select.use)
         try:
             done = _evaluate(built, split)
@@ -219,8 +224,11 @@ def _build_and_fit(
     progress: Progress,
     checkpoint: Checkpoint | None,
 ) -> RunResult:
-    started = time.perf_counter()
+    earlier_s = sum(row["seconds"] for row in read_jsonl(folder.timings_jsonl)[: len(checkpoint.state["history"])]) if checkpoint else 0.0
+    started = time.perf_counter() - earlier_s
+    progress.log(f"reading {config.data.name}")
     built = build_run(config, plugins, runtime, synthetic=beginning.synthetic, on_reading=progress.log)
+    built = dataclasses.replace(built, folder=folder.path)
     if beginning.data_fingerprint not in (None, built.data.fingerprint):
         raise DataError(f"{folder.path} began with other data (their fingerprint differs); restore them, or start a new run")
     if runtime.is_main:
@@ -228,7 +236,8 @@ def _build_and_fit(
         _write_config(folder, built.config, beginning, built)
     progress.log(str(built.runtime))
     progress.log(built.summary())
-    plugins.observe("toolkit_run_started", progress.log, run=built)
+    if runtime.is_main:
+        plugins.observe("toolkit_run_started", progress.log, run=built)
     try:
         state = _fit(built, folder, progress, checkpoint)
         return _report(built, folder, progress, state, beginning.name, started)
@@ -238,7 +247,8 @@ def _build_and_fit(
 
 def _fit(built: Run, folder: RunDir, progress: Progress, checkpoint: Checkpoint | None) -> FitState:
     def epoch_hook(epoch: int, scores: Mapping[str, float]) -> None:
-        built.plugins.observe("toolkit_epoch_ended", progress.log, run=built, epoch=epoch, scores=scores)
+        if built.runtime.is_main:
+            built.plugins.observe("toolkit_epoch_ended", progress.log, run=built, epoch=epoch, scores=scores)
 
     job = Job(
         model=built.model,
@@ -264,16 +274,14 @@ def _report(built: Run, folder: RunDir, progress: Progress, state: FitState, nam
     load_chosen(built.model, folder, built.config.fit.select.use)
     scores: dict[str, float] = {}
     undefined: dict[str, str] = {}
-    evaluation: Evaluation[Any] | None = None
-    for split in (split for split in SPLITS if split in built.loaders):
+    splits = [split for split in SPLITS if split in built.loaders]
+    for split in splits:
         progress.start_stage(split, len(built.loaders[split]))
-        done = _evaluate(built, split, keep=True)
+        done = _evaluate(built, split, keep=split == splits[-1])  # predictions may fill the memory, and only the last are drawn
         scores |= {f"{SPLITS[split]}/{score}": value for score, value in done.scores.items()}
         undefined |= {f"{SPLITS[split]}/{score}": reason for score, reason in done.undefined.items()}
-        evaluation = built.as_evaluation(split, done)
     if built.runtime.is_main:
-        assert evaluation is not None
-        _write_plots(built, folder, evaluation, state)
+        _write_plots(built, folder, built.as_evaluation(splits[-1], done), state)
         results = _results(built, state, name, time.perf_counter() - started)
         write_json_atomic(folder.results_json, {"scores": scores, "undefined": undefined, **results})
         write_report(folder)

@@ -81,7 +81,7 @@ class PluginContract(ABC):
 
     @pytest.mark.parametrize("split", ["train", "validation"])
     def test_a_perfect_output_decodes_to_the_truth_also_after_random_warps(self, plugins: Plugins, split: Any) -> None:
-        warps = str([dict(transform) for transform in self.random_transforms])
+        warps = json.dumps([dict(transform) for transform in self.random_transforms])  # YAML reads JSON, but not Python's None
         run = self.build(plugins, f"transforms.train={warps}") if self.random_transforms else self.build(plugins)
         scores = Scorekeeper(run.task, run.metrics)
         for _, batch in zip(range(4), run.loaders[split].epoch(1), strict=False):

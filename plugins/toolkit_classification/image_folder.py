@@ -10,7 +10,7 @@ import torch
 from annotated_types import Ge, Gt, Lt
 
 from toolkit.data.images import is_image_name, read_image
-from toolkit.data.locate import data_path
+from toolkit.data.locate import data_path, require_folder
 from toolkit.data.sample import Dataset, Sample, Split
 from toolkit.errors import DataError
 from toolkit_classification.types import ClassificationInfo, LabelTarget
@@ -32,7 +32,7 @@ class ImageFolder(Dataset[LabelTarget]):
         channels: 3 reads pictures as RGB, 1 as grey.
         limit: keep only so many samples of each part, spread over the classes, to try something out.
 
-    Raises: DataError for an empty folder, a class without pictures, or parts whose classes differ.
+    Raises: DataError for a folder that is missing or empty, a class without pictures, or parts whose classes differ.
     """
 
     info: ClassificationInfo
@@ -48,9 +48,7 @@ class ImageFolder(Dataset[LabelTarget]):
         channels: Literal[1, 3] = 3,
         limit: Annotated[int, Ge(1)] | None = None,
     ) -> None:
-        self.root = data_path(root)
-        if not self.root.is_dir():
-            raise DataError(f"no folder {self.root}; set TOOLKIT_DATA or data.root")
+        self.root = require_folder(data_path(root), "one folder of pictures per class")
         parts = _published_parts(self.root)
         self._splits: tuple[Split, ...] = tuple(parts) or ("train", "test")
         if split not in self._splits:
@@ -113,7 +111,7 @@ def _class_names(folder: Path) -> list[str]:
 
 
 def _is_picture(file: Path) -> bool:
-    return not file.name.startswith(".") and is_image_name(file) and file.is_file()
+    return is_image_name(file) and file.is_file()
 
 
 def _cut(files: list[Path], split: Split, test_share: float, seed: tuple[int, int]) -> list[Path]:

@@ -83,9 +83,7 @@ class F1Macro(Metric[ClassPrediction]):
 
     def compute(self) -> Mapping[str, float | Undefined]:
         """`f1_macro`."""
-        either = (
-            self.sums["predicted"] + self.sums["true"]
-        )  # precision = right / predicted, recall = right / true, so F1 = 2 right / either
+        either = self.sums["predicted"] + self.sums["true"]  # precision = right / predicted, recall = right / true: F1 = 2 right / either
         occurring = either > 0
         f1 = 2 * self.sums["right"][occurring].double() / either[occurring].double()
         return {"f1_macro": f1.mean().item() if len(f1) else _NO_SAMPLES}

@@ -11,6 +11,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from toolkit.evaluation.evaluation import Evaluation
+from toolkit.reporting.figures import SEQUENTIAL
 from toolkit_classification.types import ClassificationInfo, ClassPrediction
 
 _RIGHT, _WRONG, _BAR = "#187a3e", "#be1e2d", "#4878a8"
@@ -35,7 +36,7 @@ class ConfusionMatrix:
         side = min(2.0 + 0.42 * num_classes, 12.0)
         figure = Figure(figsize=(1.1 * side + 1.7 + 0.08 * longest, side + 0.9 + 0.06 * longest), layout="constrained")
         axes = figure.add_subplot()
-        picture = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))  # square root: 3 % of confusion can be seen
+        picture = axes.imshow(shares, cmap=SEQUENTIAL, norm=PowerNorm(0.5, vmin=0, vmax=1))  # square root: 3 % of confusion can be seen
         figure.colorbar(picture, ax=axes, label="share of the true class", fraction=0.046, pad=0.02, ticks=[0, 0.01, 0.05, 0.2, 0.5, 1])
         axes.set(xlabel="predicted", ylabel="true", title=f"Confusion matrix ({evaluation.split}, {counts.sum():,} samples)")
         if num_classes <= _NAMED_CLASSES:

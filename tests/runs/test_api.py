@@ -54,6 +54,12 @@ def test_a_mapping_may_hold_paths_and_tuples(tiny: dict[str, Any], picture_folde
     assert source["metrics"] == ["accuracy"]
 
 
+def test_no_choice_is_left_automatic_in_the_config_of_a_run(finished_run: Path) -> None:
+    written = yaml.safe_load((finished_run / "config.yaml").read_text())
+    assert written["fit"]["eval_batch_size"] == 256
+    assert "auto" not in (finished_run / "config.yaml").read_text()
+
+
 def test_the_scores_of_a_run_are_those_of_its_best_epoch(finished_run: Path) -> None:
     rows = [json.loads(line) for line in (finished_run / "metrics.jsonl").read_text().splitlines()]
     results = json.loads((finished_run / "results.json").read_text())
@@ -70,11 +76,25 @@ def test_evaluate_gives_the_scores_of_the_run(finished_run: Path) -> None:
     assert undefined == {}
 
 
+def test_the_training_part_is_not_evaluated(finished_run: Path) -> None:
+    message = r"^data set 'synthetic_shapes' has no train part to evaluate; there are: validation, test$"
+    with pytest.raises(ConfigError, match=message):
+        toolkit.evaluate(finished_run, "train")
+
+
 def test_resuming_a_finished_run_gives_its_result_again(copied_run: Path) -> None:
     before = json.loads((copied_run / "results.json").read_text())
     metrics = (copied_run / "metrics.jsonl").read_bytes()
     assert toolkit.resume(copied_run).scores == before["scores"]
     assert (copied_run / "metrics.jsonl").read_bytes() == metrics
+
+
+def test_a_resumed_run_still_says_by_which_command_it_began(copied_run: Path) -> None:
+    file = copied_run / "environment.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"command": "toolkit run mine.yaml seed=3"}))
+    toolkit.resume(copied_run)
+    assert json.loads(file.read_text())["command"] == "toolkit run mine.yaml seed=3"
+    assert "toolkit run mine.yaml seed=3" in (copied_run / "report.html").read_text()
 
 
 @pytest.fixture

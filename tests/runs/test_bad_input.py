@@ -129,7 +129,7 @@ def test_evaluating_a_part_that_the_data_set_lacks_names_those_it_has(
     assert command("run", config(data={"name": "image_folder", "root": "pictures"}), "--out", "out").returncode == 0
     scores = json.loads(Path("out/results.json").read_text())["scores"]
     assert {name.partition("/")[0] for name in scores} == {"val"}
-    assert_fails(command("evaluate", "out"), 2, "data set 'image_folder' has no test part; there are: train, validation")
+    assert_fails(command("evaluate", "out"), 2, "data set 'image_folder' has no test part to evaluate; there are: validation")
 
 
 # --- data: 3

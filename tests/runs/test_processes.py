@@ -16,6 +16,23 @@ import yaml
 import toolkit
 
 LARGEST_SIZE = 30
+OBSERVER = """
+from pathlib import Path
+from toolkit import hookimpl
+
+def note(text):
+    with Path(__file__).with_suffix(".txt").open("a") as file:
+        print(text, file=file)
+
+@hookimpl
+def toolkit_run_started(run): note("started")
+
+@hookimpl
+def toolkit_epoch_ended(run, epoch): note(epoch)
+
+@hookimpl
+def toolkit_run_ended(run): note("ended")
+"""
 
 
 def torchrun(*arguments: str | Path) -> CompletedProcess[str]:
@@ -81,7 +98,8 @@ def test_training_by_torchrun_gives_the_scores_of_one_process(tiny: dict[str, An
     config = tmp_path / "two.yaml"
     model = {"name": "cnn", "filters": [4], "dense": [8], "dropout": 0.0, "dense_dropout": 0.0}
     config.write_text(yaml.safe_dump(tiny | {"model": model}))
-    ended = torchrun("-m", "toolkit", "run", config, "--out", tmp_path / "by two")
+    (tmp_path / "observer.py").write_text(OBSERVER)
+    ended = torchrun("-m", "toolkit", "run", config, "--out", tmp_path / "by two", "--plugin", tmp_path / "observer.py")
     assert ended.returncode == 0, ended.stderr
     alone = toolkit.run(config, out=tmp_path / "by one")
     rows, expected = epochs(tmp_path / "by two"), epochs(tmp_path / "by one")
@@ -92,6 +110,7 @@ def test_training_by_torchrun_gives_the_scores_of_one_process(tiny: dict[str, An
     assert results["scores"] == pytest.approx(dict(alone.scores), abs=1e-3)
     assert results["processes"] == 2
     assert ended.stdout.count("report: ") == 1
+    assert (tmp_path / "observer.txt").read_text().split() == ["started", "1", "2", "3", "ended"]
     log = (tmp_path / "by two" / "log.txt").read_text()
     assert [log.count(f"epoch {n}/3") for n in (1, 2, 3)] == [1, 1, 1]
     assert sorted(os.listdir(tmp_path / "by two")) == sorted(os.listdir(tmp_path / "by one"))

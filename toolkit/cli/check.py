@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.cli.options import Debug, Overrides, PluginFiles, Synthetic
+from toolkit.cli.options import Config, Debug, Overrides, PluginFiles, Synthetic
 
 
 def check(
@@ -36,7 +36,7 @@ def check(
 
 
 def show(
-    config: Annotated[str, typer.Argument(help="A config file (.yaml).", metavar="CONFIG")],
+    config: Config,
     overrides: Overrides = None,
     synthetic: Synthetic = False,
     plugin: PluginFiles = None,

@@ -19,6 +19,7 @@ def list_components(
     """List every component: kind, name, task, where it comes from, and what it is."""
     from toolkit.errors import ConfigError
     from toolkit.extension.discovery import load_plugins
+    from toolkit.extension.docstrings import summary
     from toolkit.extension.registry import KINDS
 
     if kind is not None and kind not in KINDS:
@@ -26,8 +27,8 @@ def list_components(
     registry = load_plugins(plugin or ()).registry
     wanted = [component for component in registry.components() if kind in (None, component.kind)]
     for component in sorted(wanted, key=lambda c: (KINDS.index(c.kind), c.task or "", c.name)):
-        about = (component.factory.__doc__ or "").strip().partition("\n")[0]
-        print(f"{component.kind:<10} {component.name:<20} {component.task or 'any task':<16} {component.origin.distribution:<16} {about}")
+        place = f"{component.task or 'any task':<16} {component.origin.distribution:<16}"
+        print(f"{component.kind:<10} {component.name:<20} {place} {summary(component.factory)}")
     for family in registry.families():
         if kind in (None, family.kind):
             names = list(family.names())

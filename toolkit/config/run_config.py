@@ -65,12 +65,13 @@ class TransformsConfig:
 class LoaderConfig:
     """How batches are made.
 
-    engine: worker runs albumentations itself, in `workers` processes.
-    workers: processes beside the main one; auto is 0 where nothing is left to do per sample.
+    engine: device keeps the prepared pictures as one tensor and transforms whole batches there; worker runs albumentations
+        itself, sample by sample; auto takes device where it can do every list of `transforms`, and says why where it cannot.
+    workers: processes of the worker engine beside the main one; auto is 0 where nothing is left to do per sample.
     memory_gib: prepared pictures (decoded, deterministic transforms done) are kept in memory up to this size.
     """
 
-    engine: Literal["auto", "worker"] = "auto"
+    engine: Literal["auto", "device", "worker"] = "auto"
     workers: Annotated[int, Ge(0)] | Literal["auto"] = "auto"
     memory_gib: Annotated[float, Ge(0)] = 4.0
 

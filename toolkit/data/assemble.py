@@ -1,7 +1,8 @@
-"""Make one batch on the host: samples, random transforms, stacking."""
+"""Make one batch: samples, random transforms and stacking on the host, the last steps on the device."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic
 
@@ -9,12 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from toolkit.data.finish import Finish
 from toolkit.data.order import Indices, Order
 from toolkit.data.prepared import Prepared
-from toolkit.data.sample import Sample, TargetT
+from toolkit.data.sample import Batch, EncodedT, Sample, TargetT
 from toolkit.data.transforms import TransformList
-from toolkit.data.tree import map_leaves, map_tensors, select, stack
+from toolkit.data.tree import map_leaves, map_tensors, select, stack, to_device
 from toolkit.errors import ConfigError
+
+Encode = Callable[[TargetT, tuple[int, int]], EncodedT]
+"""`Task.encode`: a batch of targets on the device, and H, W of the pictures."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,17 @@ def assemble(
         prepared.truth(positions, samples),
         torch.from_numpy(to_original).float(),
     )
+
+
+def finished(
+    batch: HostBatch[TargetT], finish: Finish, encode: Encode[TargetT, EncodedT], device: torch.device, *, channels_last: bool
+) -> Batch[TargetT, EncodedT]:
+    """The batch on the device, its pictures as the model wants them and its targets encoded."""
+    images, targets, truth, to_original = to_device((batch.images, batch.targets, batch.truth, batch.to_original), device)
+    finish.check_channels(images.shape[3])
+    pixels = finish(images, channels_last=channels_last)
+    encoded = encode(targets, (pixels.shape[2], pixels.shape[3]))
+    return Batch(batch.ids, pixels, targets, encoded, truth, to_original)
 
 
 def _stack_images(samples: list[Sample[Any]]) -> Tensor:

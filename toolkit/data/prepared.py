@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -13,17 +12,16 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from toolkit.cores import usable_cores
 from toolkit.data.keeping import Keeper, MemoryBudget
+from toolkit.data.order import Indices
 from toolkit.data.sample import Sample, Target, TargetT
 from toolkit.data.transforms import TransformList
 from toolkit.data.tree import select, stack
 from toolkit.errors import DataError, PluginError
-
-Indices = npt.NDArray[np.int64]
 
 _LISTED = 20
 """Bad samples that are spelt out; the others are counted."""
@@ -108,12 +106,7 @@ class Prepared(Generic[TargetT]):
         return Prepared(self.store, self.positions[positions])
 
     def describe(self) -> str:
-        """One line on what is kept where.
-
-        >>> prepare([], TransformList([]), budget=MemoryBudget(1), part="training")
-        Traceback (most recent call last):
-        toolkit.errors.DataError: the training part is empty; expected at least one sample
-        """
+        """One line on what is kept where."""
         height, width, channels = self.shape
         size = f"{height}x{width}x{channels}" if height and width else "several sizes"
         place = "made on demand" if self.store.images is None else f"({self.store.num_bytes / 2**20:,.0f} MiB) in memory"
@@ -141,6 +134,10 @@ def prepare(
     Raises:
         DataError: no sample; or a list of all that cannot be read or used, each with its reason.
         PluginError: the data set gives something that is no `Sample` as promised.
+
+    >>> prepare([], TransformList([]), budget=MemoryBudget(1), part="training")
+    Traceback (most recent call last):
+    toolkit.errors.DataError: the training part is empty; expected at least one sample
     """
     rows = np.arange(len(dataset)) if indices is None else np.asarray(indices)
     if not len(rows):
@@ -189,7 +186,7 @@ def _load(dataset: Sequence[Sample[Any]], transforms: TransformList, rows: Indic
         yield _load_one(dataset, transforms, int(row))
     slow = time.perf_counter() - started > _SLOW_SECONDS * _TIMED
     rest = [int(row) for row in rows[_TIMED:]]
-    threads = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
+    threads = min(usable_cores(), 8)
     if not slow or threads == 1:
         yield from (_load_one(dataset, transforms, row) for row in rest)
         return

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from toolkit.config.run_config import ValidationConfig
+from toolkit.data.order import Indices
 from toolkit.errors import DataError
-
-Indices = npt.NDArray[np.int64]
 
 
 def validation_indices(count: int, config: ValidationConfig) -> tuple[Indices, Indices]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
-
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise importing it asks a server for newer releases
 
 import albumentations
 from albumentations.core.composition import BaseCompose

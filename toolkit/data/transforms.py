@@ -103,7 +103,7 @@ class TransformList:
 
 def is_deterministic(transform: Any) -> bool:
     """Whether the transform gives the same bytes each time, so that it may be done once."""
-    if isinstance(transform, albumentations.NoOp) and type(transform) is albumentations.NoOp:
+    if type(transform) is albumentations.NoOp:
         return True
     if transform.p < 1:
         return False

@@ -34,9 +34,10 @@ def map_leaves(kind: type, function: Callable[[Any], Any], value: T) -> T:
     return result  # type: ignore[no-any-return]
 
 
-def to_device(value: T, device: torch.device, *, non_blocking: bool = True) -> T:
-    """`value` with every tensor on `device`."""
-    return map_tensors(lambda tensor: tensor.to(device, non_blocking=non_blocking), value)
+def to_device(value: T, device: torch.device) -> T:
+    """`value` with every tensor on `device`. The host goes on while a GPU is filled; what comes to the host is there at once."""
+    away_from_host = device.type != "cpu"  # torch would hand out host memory that the GPU has yet to write
+    return map_tensors(lambda tensor: tensor.to(device, non_blocking=away_from_host), value)
 
 
 def to_float32(value: T) -> T:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal
 
@@ -13,17 +12,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from toolkit.data.assemble import HostBatch, assemble, take
+from toolkit.cores import usable_cores
+from toolkit.data.assemble import Encode, HostBatch, assemble, finished, take
 from toolkit.data.loader import Loader
 from toolkit.data.order import Indices, Order
 from toolkit.data.prepared import Prepared
-from toolkit.data.sample import Batch, EncodedT, TargetT
+from toolkit.data.sample import Batch, TargetT
 from toolkit.data.transforms import TransformList
-from toolkit.data.tree import to_device
 from toolkit.errors import ResourceError, ToolkitError
-
-Encode = Callable[[TargetT, tuple[int, int]], EncodedT]
-"""`Task.encode`: a batch of targets on the device, and H, W of the pictures."""
 
 _MOST_WORKERS = 4
 """What `workers: auto` takes at most: more rarely help, and each costs memory."""
@@ -84,7 +80,7 @@ class WorkerLoader(Loader):
         requests = ((epoch, *self.order.positions(epoch, batch)) for batch in range(start, len(self)))
         wanted = [request for request in requests if len(request[1])]
         for batch in self._host_batches(wanted):
-            yield self._finish(batch)
+            yield finished(batch, self._transforms.finish, self._encode, self._device, channels_last=self._channels_last)
 
     def sample_ids(self) -> tuple[str, ...]:
         return self._prepared.ids(np.arange(len(self._prepared)))
@@ -109,7 +105,7 @@ class WorkerLoader(Loader):
             work = "pictures of several sizes"
         if workers != "auto":
             return workers, f"as configured, {work}"
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = usable_cores()
         chosen = max(1, min(_MOST_WORKERS, cores // world))
         return chosen, f"{work}, {cores} cores" + (f" for {world} processes" if world > 1 else "")
 
@@ -152,16 +148,6 @@ class WorkerLoader(Loader):
             if isinstance(answer, _Failure):
                 raise answer.error
             yield answer.unpacked()
-
-    def _finish(self, batch: HostBatch[Any]) -> Batch[Any, Any]:
-        images = batch.images.to(self._device, non_blocking=True)
-        targets, truth, to_original = batch.targets, batch.truth, batch.to_original
-        if self._device.type != "cpu":
-            targets, truth, to_original = to_device((targets, truth, to_original), self._device)
-        self._transforms.finish.check_channels(images.shape[3])
-        pixels = self._transforms.finish(images, channels_last=self._channels_last)
-        height, width = pixels.shape[2:]
-        return Batch(batch.ids, pixels, targets, self._encode(targets, (height, width)), truth, to_original)
 
 
 _Request = tuple[int, Indices, Indices]

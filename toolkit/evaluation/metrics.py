@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
-import torch
 from torch import Tensor
 
 PredictionT = TypeVar("PredictionT")
@@ -52,7 +51,3 @@ class Metric(ABC, Generic[PredictionT]):
         if total.device != amount.device:  # once per evaluation: the first batch decides where the sums live
             total = self.sums[name] = total.to(amount.device)
         total += amount
-
-    def reset(self) -> None:
-        """Forget all batches."""
-        self.sums = {name: torch.zeros_like(total) for name, total in self.sums.items()}

@@ -1,4 +1,7 @@
-"""The hooks a plugin may implement. All return None: hooks observe, whatever changes a result is a component named in the YAML."""
+"""The hooks a plugin may implement. All return None: hooks observe, whatever changes a result is a component named in the YAML.
+
+Of several processes that share a run, only the main one calls those that begin with `toolkit_run_` and `toolkit_epoch_`.
+"""
 
 from __future__ import annotations
 

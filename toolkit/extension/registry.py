@@ -152,7 +152,7 @@ class Registrar:
         self._task = name
 
     def dataset(self, name: str, factory: Callable[..., Any], *, synthetic: str | None = None, task: str | None = None) -> None:
-        """`factory(split, /, *, options)` -> a `toolkit.data.Dataset`; `synthetic` names the built-in stand-in for `--synthetic`."""
+        """`factory(split, /, *, options)` -> a `toolkit.data.sample.Dataset`; `synthetic` names the built-in stand-in for `--synthetic`."""
         self._add("dataset", name, factory, task=task, synthetic=synthetic)
 
     def model(self, name: str, factory: Callable[..., Any], *, task: str | None = None) -> None:
@@ -172,7 +172,7 @@ class Registrar:
         self._add("loss", name, factory, task=task)
 
     def metric(self, name: str, factory: Callable[..., Any], *, task: str | None = None) -> None:
-        """`factory(info, /, *, options)` -> a `toolkit.evaluation.Metric`."""
+        """`factory(info, /, *, options)` -> a `toolkit.evaluation.metrics.Metric`."""
         self._add("metric", name, factory, task=task)
 
     def transform(self, name: str, factory: Callable[..., Any], *, task: str | None = None) -> None:

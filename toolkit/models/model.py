@@ -54,6 +54,6 @@ def output_shape(backbone: nn.Module, input_shape: Shape) -> Shape:
     return cast(Shape, tuple(features.shape[1:]))
 
 
-def count_parameters(model: nn.Module, *, trainable_only: bool = False) -> int:
-    """How many numbers the model learns (buffers such as running means do not count)."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
+def count_parameters(model: nn.Module) -> int:
+    """How many numbers the model learns, frozen ones included; buffers such as running means do not count."""
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shlex
 import subprocess
@@ -11,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from toolkit.cores import usable_cores
 
 _DISTRIBUTIONS = {
     "toolkit": ("vision-toolkit",),
@@ -36,15 +37,19 @@ def environment(device: str, threads: int, plugins: Sequence[Mapping[str, Any]],
         "python": platform.python_version(),
         "os": platform.platform(),
         "cpu": _cpu_model(),
-        "cores": _usable_cores(),
+        "cores": usable_cores(),
         "threads": threads,
         "device": device,
         "versions": {name: version for name, names in _DISTRIBUTIONS.items() if (version := _version(names))},
         "plugins": [dict(plugin) for plugin in plugins],
         "data_fingerprint": data_fingerprint,
         "git_commit": _git_commit(),
-        "command": shlex.join([Path(sys.argv[0]).name.replace("__main__.py", "toolkit"), *sys.argv[1:]]),
     }
+
+
+def command_line() -> str:
+    """What this process was started with, as a person would type it."""
+    return shlex.join([Path(sys.argv[0]).name.replace("__main__.py", "toolkit"), *sys.argv[1:]])
 
 
 def _cpu_model() -> str:
@@ -54,12 +59,6 @@ def _cpu_model() -> str:
         lines = []
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(models, platform.processor() or platform.machine())
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _version(distributions: tuple[str, ...]) -> str | None:

@@ -76,11 +76,11 @@ class Progress:
         self._start(f"epoch {epoch}/{self._total_epochs}{_phase(phase)}", batches)
 
     def start_stage(self, name: str, batches: int) -> None:
-        """Something else that takes a while begins, such as "validation" or "reading pictures"; the next start or end ends it."""
+        """Something else that takes a while begins, such as "validation"; the next start or end ends it."""
         self._start(name, batches)
 
     def advance(self, images: int, loss: float | None = None, *, batches: int = 1) -> None:
-        """So many more images and batches are done; `loss` is the running mean, where it is at hand without waiting."""
+        """So many more images and batches are done; `loss` is the mean of the last batch, where it is at hand without waiting."""
         self._stage.take(images, batches, loss)
         if time.monotonic() - self._drawn_at >= _REFRESH_SECONDS:
             self._draw()

@@ -104,8 +104,8 @@ def _page(run_dir: RunDir, read: _Files) -> _Page:
     undefined = _mapping(results.get("undefined"))
     chosen_metric = str(select.get("metric", "")).partition("/")[2] or None
     tables = score_tables(scores, undefined, chosen_metric)
-    pictures = [_picture(path, _mapping(results.get("captions"))) for path in read.plots if not _is_curve(path)]
-    curves = next((_picture(path, {}) for path in read.plots if path.name == _CURVES), None)
+    pictures = [_picture(path) for path in read.plots if not _is_curve(path)]
+    curves = next((_picture(path) for path in read.plots if path.name == _CURVES), None)
     return _Page(
         title=str(results.get("config") or _name_of(run_dir.path)),
         run_name=_run_name(run_dir.path),
@@ -229,7 +229,7 @@ def _commands(run_dir: RunDir, read: _Files, finished: bool) -> dict[str, str]:
     commands = {}
     if not finished:
         commands["Go on where it stopped"] = f"toolkit resume {_shown_path(run_dir.path)}"
-    if command := read.results.get("command") or read.environment.get("command"):
+    if command := read.environment.get("command"):
         commands["Run it again from the start"] = str(command)
     return commands
 
@@ -251,13 +251,13 @@ def _is_curve(path: Path) -> bool:
     return path.name == _CURVES or path.name.startswith("curve_")
 
 
-def _picture(path: Path, captions: Mapping[str, Any]) -> _Picture:
+def _picture(path: Path) -> _Picture:
     png = path.read_bytes()
     if not png.startswith(b"\x89PNG\r\n\x1a\n") or len(png) < 24:
         raise DataError(f"{path} is no PNG picture; delete it, and the report is written without it")
     width, height = (int.from_bytes(png[start : start + 4]) for start in (16, 20))  # the first chunk of every PNG, IHDR
     url = "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-    return _Picture(str(captions.get(path.name) or _caption(path.stem)), url, wide=width > _WIDE * height)
+    return _Picture(_caption(path.stem), url, wide=width > _WIDE * height)
 
 
 def _caption(stem: str) -> str:

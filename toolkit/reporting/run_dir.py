@@ -44,18 +44,22 @@ class RunDir:
 
     @classmethod
     def at(cls, path: Path) -> RunDir:
-        """`path` itself as a new run folder.
+        """`path` itself as a new run folder; one whose run ended before its first epoch (a wrong path of the data, say) is used again.
 
-        Raises: ConfigError if it is a file or holds anything already.
+        Raises: ConfigError if it is a file or holds anything else already; RunBusyError if a run is going on in it.
         """
         if path.exists() and not path.is_dir():
             raise ConfigError(f"--out {path} is a file; a run needs a folder of its own, so name a new one")
         run_dir = cls(path)
-        if run_dir.config_yaml.exists():
+        if run_dir.run_lock.exists():
+            with run_dir.lock():
+                pass
+        has_begun = run_dir.config_yaml.exists()
+        if has_begun and (run_dir.metrics_jsonl.exists() or run_dir.checkpoints.exists()):
             raise ConfigError(f"--out {path} holds a run already; go on with it by `toolkit resume {path}`, or name a new folder")
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-        if any(entry.name != _LOCK_NAME for entry in path.iterdir()):
+        if not has_begun and any(entry.name not in (_LOCK_NAME, run_dir.log_txt.name) for entry in path.iterdir()):
             raise ConfigError(
                 f"--out {path} is not empty and holds no run (no config.yaml, so no `toolkit resume {path}` either); name a new folder"
             )

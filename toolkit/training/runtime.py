@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from toolkit.config.run_config import RuntimeConfig
+from toolkit.cores import usable_cores
 from toolkit.errors import ConfigError
 
 T = TypeVar("T")
@@ -117,7 +119,7 @@ def choose_runtime(config: RuntimeConfig) -> Runtime:
         fast, reason = _bfloat16_is_fast(device)
         precision = "bfloat16" if fast else "float32"
         reasons.append(f"{precision}: {reason}")
-    threads = config.threads if config.threads != "auto" else max(1, len(os.sched_getaffinity(0)) // world)
+    threads = config.threads if config.threads != "auto" else max(1, usable_cores() // world)
     return Runtime(device, precision, config.channels_last is True, threads, config.deterministic, rank, world, tuple(reasons))
 
 
@@ -164,7 +166,16 @@ def active(runtime: Runtime) -> Iterator[None]:
 
 def seed_torch(*parts: int) -> None:
     """Make torch's generators a pure function of `parts`, such as (seed, epoch, position); dropout draws from them."""
-    torch.manual_seed(int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1)))
+    seed = int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    if _has_accelerator():
+        torch.manual_seed(seed)
+    else:  # torch.manual_seed would also note the call for CUDA devices to come, each time with a traceback: 0.9 ms
+        torch.default_generator.manual_seed(seed)
+
+
+@cache
+def _has_accelerator() -> bool:
+    return torch.accelerator.is_available()
 
 
 def _choose_device(config: RuntimeConfig) -> tuple[torch.device, list[str]]:

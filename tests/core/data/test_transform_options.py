@@ -162,12 +162,13 @@ def test_a_lookup_lets_compositions_name_a_plugins_transform() -> None:
 
 
 @pytest.mark.slow
-def test_importing_albumentations_asks_no_server() -> None:
+@pytest.mark.parametrize("first", ["runs", "predictor", "data.transform_options", "data.finish"])
+def test_importing_albumentations_asks_no_server_whichever_file_does_it_first(first: str) -> None:
     code = (
         "import urllib.request as r\n"
         "def refuse(*a, **k): raise SystemExit('asked a server')\n"
         "r.OpenerDirector.open = refuse\n"
-        "import toolkit.data.transform_options"
+        f"import toolkit.{first}"
     )
     environment = {"PATH": "", "PYTHONWARNINGS": "default"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=60)

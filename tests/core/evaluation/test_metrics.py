@@ -53,16 +53,6 @@ def test_the_first_batch_decides_where_the_sums_live() -> None:
     assert metric.sums["count"].device.type == "cpu"
 
 
-def test_a_reset_metric_has_seen_nothing() -> None:
-    metric = Mean()
-    kept = metric.sums["total"]
-    metric.update(torch.tensor([4.0]), None)
-    metric.reset()
-    assert metric.compute() == {"mean": Undefined("there are no samples")}
-    assert kept.item() == 4.0  # what was handed out before does not change
-    assert metric.sums["count"].dtype == torch.int64
-
-
 def test_copies_count_for_themselves() -> None:
     first = Mean()
     second = copy.deepcopy(first)

@@ -130,7 +130,8 @@ def test_fewer_than_two_classes_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"^no folder {tmp_path}/flowers; set TOOLKIT_DATA or data.root$"):
+    expected = "no such folder; expected one folder of pictures per class; set TOOLKIT_DATA or data.root to where it is"
+    with pytest.raises(DataError, match=f"^{tmp_path}/flowers: {expected}$"):
         ImageFolder("train", root=str(tmp_path / "flowers"))
 
 
