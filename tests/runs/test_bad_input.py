@@ -468,3 +468,20 @@ def test_a_signal_outside_of_training_says_how_to_go_on_too(
     assert command("resume", "out").returncode == 0
     assert Path("out/metrics.jsonl").read_bytes() == (finished_run / "metrics.jsonl").read_bytes()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+# --- the run folder of a run that did not get to its first epoch
+
+
+def test_a_folder_whose_run_failed_before_training_is_used_again_by_the_mended_command(
+    command: Command, config: Callable[..., Path]
+) -> None:
+    assert command("run", config(data="mnist"), "--out", "out").returncode == 3
+    assert command("run", config(), "fit.phases.0.epochs=1", "--out", "out").returncode == 0
+
+
+def test_a_second_run_into_a_folder_at_work_is_refused(command: Command, config: Callable[..., Path], copied_run: Path) -> None:
+    with RunDir(copied_run).lock():
+        ended = command("run", config(), "--out", copied_run)
+    assert ended.returncode == 5
+    assert ended.stderr.startswith(f"error: {copied_run} is in use by process {os.getpid()} on ")

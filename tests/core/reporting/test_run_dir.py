@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from toolkit.errors import ConfigError, ResourceError, RunBusyError
-from toolkit.reporting.environment import environment
+from toolkit.reporting.environment import command_line, environment
 from toolkit.reporting.run_dir import RunDir
 
 HOLD_UNTIL_TOLD = """
@@ -79,8 +79,15 @@ def test_out_takes_a_folder_whose_run_never_got_past_its_lock(tmp_path: Path) ->
     assert RunDir.at(tmp_path).path == tmp_path
 
 
-def test_out_refuses_a_folder_that_holds_a_run(tmp_path: Path) -> None:
+def test_out_uses_a_folder_again_whose_run_ended_before_its_first_epoch(tmp_path: Path) -> None:
     made_run(tmp_path)
+    assert RunDir.at(tmp_path).path == tmp_path
+
+
+@pytest.mark.parametrize("begun", ["metrics.jsonl", "checkpoints"])
+def test_out_refuses_a_folder_that_holds_a_run(tmp_path: Path, begun: str) -> None:
+    made_run(tmp_path)
+    (tmp_path / begun).mkdir()
     with pytest.raises(ConfigError, match=rf"^--out {tmp_path} holds a run already; go on with it by `toolkit resume {tmp_path}`"):
         RunDir.at(tmp_path)
 
@@ -165,10 +172,14 @@ def test_run_dir_and_progress_do_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
-def test_the_environment_names_versions_device_plugins_and_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["/some/where/bin/toolkit", "run", "a b.yaml"])
+@pytest.mark.parametrize("program", ["/some/where/bin/toolkit", "/some/where/toolkit/__main__.py"])
+def test_the_command_line_is_what_a_person_would_type(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [program, "run", "a b.yaml"])
+    assert command_line() == "toolkit run 'a b.yaml'"
+
+
+def test_the_environment_names_versions_device_and_plugins() -> None:
     found = environment("cpu", 2, [{"name": "pose", "distribution": "vision-toolkit", "version": "0.1"}], "sha256:00")
-    assert found["command"] == "toolkit run 'a b.yaml'"
     assert found["versions"]["numpy"] == np.__version__
     assert {"toolkit", "torch", "torchvision", "timm", "albumentations", "opencv"} <= set(found["versions"])
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
