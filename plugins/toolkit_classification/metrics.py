@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
 
 from toolkit.evaluation.metrics import Metric, Undefined
 from toolkit_classification.types import ClassificationInfo, ClassPrediction, LabelTarget
@@ -23,8 +22,8 @@ class Accuracy(Metric[ClassPrediction]):
 
     def update(self, prediction: ClassPrediction, truth: LabelTarget) -> None:
         """Take in a batch."""
-        self.add("right", _count(truth.label, prediction.label == truth.label, len(self.classes)))
-        self.add("samples", _count(truth.label, torch.ones_like(truth.label), len(self.classes)))
+        self.add_at("right", truth.label, prediction.label == truth.label)
+        self.add_at("samples", truth.label, torch.ones_like(truth.label))
 
     def compute(self) -> Mapping[str, float | Undefined]:
         """`accuracy`, and `accuracy/<class>` for each class; a class without samples has none."""
@@ -77,9 +76,9 @@ class F1Macro(Metric[ClassPrediction]):
     def update(self, prediction: ClassPrediction, truth: LabelTarget) -> None:
         """Take in a batch."""
         predicted, ones = prediction.label, torch.ones_like(truth.label)
-        self.add("right", _count(truth.label, predicted == truth.label, self.num_classes))
-        self.add("predicted", _count(predicted, ones, self.num_classes))
-        self.add("true", _count(truth.label, ones, self.num_classes))
+        self.add_at("right", truth.label, predicted == truth.label)
+        self.add_at("predicted", predicted, ones)
+        self.add_at("true", truth.label, ones)
 
     def compute(self) -> Mapping[str, float | Undefined]:
         """`f1_macro`."""
@@ -87,8 +86,3 @@ class F1Macro(Metric[ClassPrediction]):
         occurring = either > 0
         f1 = 2 * self.sums["right"][occurring].double() / either[occurring].double()
         return {"f1_macro": f1.mean().item() if len(f1) else _NO_SAMPLES}
-
-
-def _count(labels: Tensor, amounts: Tensor, num_classes: int) -> Tensor:
-    """[N] int64: `amounts` [B] added up by label. Not `torch.bincount`, which waits for a GPU to learn the largest label."""
-    return torch.zeros(num_classes, dtype=torch.int64, device=labels.device).index_add_(0, labels, amounts.long())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
@@ -30,9 +31,9 @@ class ClassPrediction:
 
     probabilities: Tensor
 
-    @property
+    @cached_property
     def label(self) -> Tensor:
-        """[] or [B] int64: the most probable class."""
+        """[] or [B] int64: the most probable class; several metrics ask for it."""
         return self.probabilities.argmax(dim=-1)
 
 

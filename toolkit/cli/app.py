@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import importlib.metadata
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -76,6 +77,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=lambda on: _tell_version(on))
+    ] = False,
+) -> None:
+    pass
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"vision-toolkit {importlib.metadata.version('vision-toolkit')}")
+        raise typer.Exit
+
+
 app.command("run")(run.run)
 app.command("resume")(resume.resume)
 app.command("evaluate")(evaluate.evaluate)

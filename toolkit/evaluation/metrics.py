@@ -47,7 +47,14 @@ class Metric(ABC, Generic[PredictionT]):
 
     def add(self, name: str, amount: Tensor) -> None:
         """`sums[name] += amount`, on the device of `amount`."""
-        total = self.sums[name]
-        if total.device != amount.device:  # once per evaluation: the first batch decides where the sums live
-            total = self.sums[name] = total.to(amount.device)
+        total = self._total(name, amount)
         total += amount
+
+    def add_at(self, name: str, index: Tensor, amount: Tensor) -> None:
+        """`sums[name][index[i]] += amount[i]` for all i, on the device of `amount`; unlike `torch.bincount` it waits for no device."""
+        self._total(name, amount).index_add_(0, index, amount.to(self.sums[name].dtype))
+
+    def _total(self, name: str, like: Tensor) -> Tensor:
+        if self.sums[name].device != like.device:  # once per evaluation: the first batch decides where the sums live
+            self.sums[name] = self.sums[name].to(like.device)
+        return self.sums[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -29,6 +30,13 @@ def test_help_lists_every_verb_without_importing_torch_or_a_plugin() -> None:
     assert "toolkit.cli.app" in imported
     heavy = {"torch", "torchvision", "timm", "albumentations", "cv2", "numpy", "matplotlib", "toolkit.runs", "toolkit.builtin"}
     assert not {name for name in imported if name in heavy or name.startswith("toolkit_")}
+
+
+def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert not ended.value.code
+    assert capsys.readouterr().out == f"vision-toolkit {version('vision-toolkit')}\n"
 
 
 def test_the_module_is_the_same_command() -> None:
