@@ -144,9 +144,10 @@ class AlexNetCifar(nn.Module):
 
     Args:
         dropout: after each of the two hidden dense layers.
+        initialiser: of the weights, as for `cnn`; `torch` leaves weights and biases as PyTorch makes them.
     """
 
-    def __init__(self, info: ClassificationInfo, /, *, dropout: Share = 0.5) -> None:
+    def __init__(self, info: ClassificationInfo, /, *, dropout: Share = 0.5, initialiser: Initialiser = "torch") -> None:
         super().__init__()
         channels, height, width = _known_shape(info, "alexnet_cifar")
         if min(height, width) < 8:
@@ -164,6 +165,7 @@ class AlexNetCifar(nn.Module):
             *_dense_layer(4096, 1024, "relu", "none", dropout),
             nn.Linear(1024, info.num_outputs),
         )
+        _initialise(self, initialiser)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, N] logits."""
