@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal
@@ -117,9 +118,10 @@ class WorkerLoader(Loader):
         else:
             yield from self._from_workers(requests)
 
-    def _from_workers(self, requests: Sequence[_Request]) -> Iterator[HostBatch[Any]]:
-        if self._processes is None:
-            self._processes = DataLoader(
+    def _start(self) -> DataLoader[Any]:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: the config says so
+            return DataLoader(
                 self._requests,
                 batch_size=None,
                 sampler=self._sampler,
@@ -130,6 +132,10 @@ class WorkerLoader(Loader):
                 pin_memory=self._device.type == "cuda",
                 generator=torch.Generator(),  # or it would draw from the global one, which dropout uses
             )
+
+    def _from_workers(self, requests: Sequence[_Request]) -> Iterator[HostBatch[Any]]:
+        if self._processes is None:
+            self._processes = self._start()
         self._sampler.requests = requests
         iterator = iter(self._processes)
         while True:

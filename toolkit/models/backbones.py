@@ -80,7 +80,7 @@ def build_torchvision(name: str, input_shape: Shape, /, *, pretrained: bool | st
 
     try:
         network = torchvision.models.get_model(name, weights=None)
-        if pretrained is True:  # not through get_model, which would unpickle the file freely
+        if pretrained is True:  # not through get_model, which would run whatever code the file holds
             network.load_state_dict(torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(weights_only=True))
     except OSError as error:
         raise _cannot_fetch(f"torchvision/{name}", error) from error

@@ -154,7 +154,7 @@ def test_validation_stands_beside_the_data_sets_options(registry: Registry) -> N
         (
             MODEL,
             MODEL + "loader: {engine: atuo}\n",
-            "4:10: loader.engine: input should be 'auto' or 'worker', got 'atuo'; did you mean 'auto'?",
+            "4:10: loader.engine: input should be 'auto', 'device' or 'worker', got 'atuo'; did you mean 'auto'?",
         ),
         (
             MODEL,
