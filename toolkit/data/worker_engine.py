@@ -119,25 +119,25 @@ class WorkerLoader(Loader):
             yield from self._from_workers(requests)
 
     def _start(self) -> DataLoader[Any]:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: the config says so
-            return DataLoader(
-                self._requests,
-                batch_size=None,
-                sampler=self._sampler,
-                num_workers=self.workers,
-                persistent_workers=True,
-                multiprocessing_context="fork",  # the prepared pictures are shared, not copied
-                worker_init_fn=_start_worker,
-                pin_memory=self._device.type == "cuda",
-                generator=torch.Generator(),  # or it would draw from the global one, which dropout uses
-            )
+        return DataLoader(
+            self._requests,
+            batch_size=None,
+            sampler=self._sampler,
+            num_workers=self.workers,
+            persistent_workers=True,
+            multiprocessing_context="fork",  # the prepared pictures are shared, not copied
+            worker_init_fn=_start_worker,
+            pin_memory=self._device.type == "cuda",
+            generator=torch.Generator(),  # or it would draw from the global one, which dropout uses
+        )
 
     def _from_workers(self, requests: Sequence[_Request]) -> Iterator[HostBatch[Any]]:
-        if self._processes is None:
-            self._processes = self._start()
         self._sampler.requests = requests
-        iterator = iter(self._processes)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: the config says so
+            if self._processes is None:
+                self._processes = self._start()
+            iterator = iter(self._processes)
         while True:
             try:
                 answer = next(iterator)
