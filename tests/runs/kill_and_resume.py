@@ -70,9 +70,11 @@ class Experiment:
     Args:
         folder: where the runs go.
         seed: of the moments.
+        engine: device or worker; the two draw other random numbers, so each has a reference of its own.
     """
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, engine: str) -> None:
+        self._engine = f"loader.engine={engine}"
         self._folder = folder
         self._random = random.Random(seed)
         self._config = folder / "config.yaml"
@@ -80,7 +82,7 @@ class Experiment:
         self._errors = folder / "errors.txt"
         reference = folder / "reference"
         started = time.monotonic()
-        if self._run(reference, "run", self._config, "loader.workers=0", "--out", reference):
+        if self._run(reference, "run", self._config, self._engine, "loader.workers=0", "--out", reference):
             raise RuntimeError(f"the reference run failed:\n{self._errors.read_text()}")
         self.reference_seconds = time.monotonic() - started
         self._seconds_at_work = time.time() - (reference / "source.yaml").stat().st_mtime
@@ -112,7 +114,8 @@ class Experiment:
 
     def _begin(self, out: Path, workers: int, attempt: int) -> list[str | Path]:
         """A folder that a kill left without config.yaml is no run yet, so the run begins anew beside it."""
-        return ["run", self._config, f"loader.workers={workers}", "--out", out.with_name(f"{out.name}-{attempt}") if out.exists() else out]
+        fresh = out.with_name(f"{out.name}-{attempt}") if out.exists() else out
+        return ["run", self._config, self._engine, f"loader.workers={workers}", "--out", fresh]
 
     def _moment(self) -> Moment:
         """One in four anywhere in the run, which is importing half of the time; the others once it is at work."""
@@ -159,11 +162,11 @@ def _where(out: Path) -> str:
     return last + reporting + (f" (writing {', '.join(half)})" if half else "")
 
 
-def kill_and_resume(kills: int, workers: Sequence[int], seed: int) -> list[Kill]:
+def kill_and_resume(kills: int, workers: Sequence[int], seed: int, engine: str) -> list[Kill]:
     """So many kills, the numbers of workers taking turns; prints each."""
     done: list[Kill] = []
     with tempfile.TemporaryDirectory() as folder:
-        experiment = Experiment(Path(folder), seed)
+        experiment = Experiment(Path(folder), seed, engine)
         print(f"the reference took {experiment.reference_seconds:.1f} s", flush=True)
         number = 0
         while len(done) < kills:
@@ -181,8 +184,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--engine", choices=["worker", "device"], default="worker", help="device has no workers")
     asked = parser.parse_args()
-    done = kill_and_resume(asked.kills, asked.workers, asked.seed)
+    done = kill_and_resume(asked.kills, asked.workers, asked.seed, asked.engine)
     different = sum(bool(kill.differing) for kill in done)
     print(f"{len(done)} kills: {len(done) - different} byte-equal, {different} different")
     sys.exit(1 if different else 0)
