@@ -26,7 +26,7 @@ FLOORS = (
     ("models", "evaluation"),
     ("training",),
     ("reporting",),
-    ("build", "builtin", "run_folder", "runs", "bench", "predictor", "testing"),
+    ("build", "builtin", "calibration", "run_folder", "runs", "bench", "predictor", "testing", "summary"),
     ("cli",),
 )
 """Lowest first. A file imports only from its own floor or a lower one; names are files or folders of `toolkit/`."""

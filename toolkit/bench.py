@@ -24,7 +24,8 @@ from toolkit.data.sample import Batch
 from toolkit.data.tree import select, to_device, to_float32
 from toolkit.evaluation.evaluate import Scorekeeper, total_loss
 from toolkit.extension.discovery import load_plugins
-from toolkit.training.fit import Job, Trainer
+from toolkit.models.model import training_output
+from toolkit.training.fit import Trainer
 from toolkit.training.phases import trained_part
 from toolkit.training.runtime import active, choose_runtime
 
@@ -129,20 +130,8 @@ def _loops(run: Run) -> dict[str, Loop]:
 
 def _real_loop(run: Run) -> Loop:
     def loop(steps: int) -> None:
-        job = Job(
-            model=run.model,
-            task=run.task,
-            loss=run.loss,
-            metrics=run.metrics,
-            train=_Endless(run.loaders["train"], steps),
-            validation=run.loaders["validation"],
-            runtime=run.runtime,
-            config=replace(run.config.fit, save_minutes=math.inf),
-            seed=run.config.seed,
-            checkpoints=Path(),
-            build=build_component,
-        )
-        trainer = Trainer(job, _Silent())
+        endless = _Endless(run.loaders["train"], steps)
+        trainer = Trainer(replace(run.job(Path()), train=endless, config=replace(run.config.fit, save_minutes=math.inf)), _Silent())
         trainer.train_batches(trainer.start_phase(run.config.fit.phases[0]), Scorekeeper(run.task, run.metrics))
 
     return loop
@@ -159,7 +148,7 @@ def _bare_loop(run: Run, batches: Callable[[], Iterator[tuple[Tensor, Any]]]) ->
         for _, (images, encoded) in zip(range(steps), batches(), strict=False):
             optimizer.zero_grad(set_to_none=True)
             with run.runtime.autocast():
-                output = to_float32(run.model(images))
+                output = to_float32(training_output(run.model, images, encoded))
             loss = total_loss(run.loss(output, encoded)).mean()
             torch.autograd.backward(loss)
             optimizer.step()

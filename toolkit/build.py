@@ -4,7 +4,7 @@ What the toolkit supplies to each kind of component, before the options:
 
 | kind | supplied |
 |---|---|
-| task, model, loss, metric, plot | info |
+| task, model, loss, metric, plot, batch_transform | info |
 | dataset | split |
 | backbone | input_shape: C, H, W |
 | head | in_shape: C, H, W of the backbone built before it, info |
@@ -47,6 +47,7 @@ from toolkit.evaluation.metrics import Metric
 from toolkit.extension.discovery import Plugins
 from toolkit.models.model import Shape, count_parameters, output_shape
 from toolkit.task import Task
+from toolkit.training.fit import BatchTransform, Job
 from toolkit.training.phases import trained_part
 from toolkit.training.runtime import Runtime, seed_torch, with_layout
 
@@ -94,12 +95,30 @@ class Run:
     plots: Mapping[str, Plot]
     data: Data
     loaders: Mapping[Split, Loader]
+    mix: Sequence[BatchTransform] = ()
     folder: Path | None = None
 
     def summary(self) -> str:
         """The model and the data in one line."""
         counts = ", ".join(f"{split} {len(part.indices):,}" for split, part in self.data.parts.items())
         return f"{self.config.model.name}: {count_parameters(self.model):,} parameters; {self.config.data.name}: {counts}"
+
+    def job(self, checkpoints: Path) -> Job:
+        """What a fit of this run needs."""
+        return Job(
+            model=self.model,
+            task=self.task,
+            loss=self.loss,
+            metrics=self.metrics,
+            train=self.loaders["train"],
+            validation=self.loaders["validation"],
+            runtime=self.runtime,
+            config=self.config.fit,
+            seed=self.config.seed,
+            checkpoints=checkpoints,
+            build=build_component,
+            mix=self.mix,
+        )
 
     def close(self) -> None:
         """End the worker processes of all loaders."""
@@ -166,6 +185,7 @@ def build_run(
         plots={plot.name: build_component(plot, info) for plot in config.plots},
         data=data,
         loaders=loaders,
+        mix=[build_component(transform, info) for transform in config.transforms.batch],
     )
 
 
@@ -229,7 +249,7 @@ def _read_data(config: RunConfig) -> Data:
         ours, theirs = prepare_parts(train, (training, kept), (evaluation, cut), budget=budget)
         parts["train"] = DataPart(train, kept, training, ours)
         parts["validation"] = DataPart(train, cut, evaluation, theirs)
-    if "test" in train.splits:
+    if "test" in train.splits and config.test:
         parts["test"] = _whole(build_component(config.data, "test"), evaluation, budget, "test")
     return Data(parts, _fingerprint(parts))
 
@@ -280,8 +300,8 @@ def _loaders(
     }
     loaders: dict[Split, Loader] = {}
     for split, part in data.parts.items():
-        train = split == "train"
-        size = config.fit.batch_size if train else _eval_batch_size(config.fit) * runtime.world
+        train = split == "train" and config.fit.name == "gradient"  # one pass takes every sample, and each in its place
+        size = config.fit.batch_size if split == "train" else _eval_batch_size(config.fit) * runtime.world
         what = (part.prepared, part.transforms)
         if len(plans) == len(data.parts):
             loaders[split] = DeviceLoader(*what, plans[split], task.encode, batch_size=size, train=train, **shared)

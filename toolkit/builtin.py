@@ -8,7 +8,8 @@ from toolkit.extension import Registrar, hookimpl
 from toolkit.models.backbones import timm_backbone, timm_names, torchvision_backbone, torchvision_names
 from toolkit.models.heads import LinearHead
 from toolkit.models.model import Composed
-from toolkit.training import optim
+from toolkit.training import optim, schedules
+from toolkit.training.timm_optimizers import timm_optimizer, timm_optimizer_names
 
 
 @hookimpl
@@ -27,8 +28,12 @@ def toolkit_register(registry: Registrar) -> None:
     registry.optimizer("adam", optim.adam)
     registry.optimizer("adamw", optim.adamw)
     registry.optimizer("rmsprop", optim.rmsprop)
-    registry.schedule("constant", optim.constant)
-    registry.schedule("cosine", optim.cosine)
-    registry.schedule("one_cycle", optim.one_cycle)
-    registry.schedule("step", optim.step_decay)
-    registry.schedule("exponential", optim.exponential)
+    registry.optimizer("adadelta", optim.adadelta)
+    registry.family("optimizer", "timm/", timm_optimizer, timm_optimizer_names)
+    registry.schedule("constant", schedules.constant)
+    registry.schedule("cosine", schedules.cosine)
+    registry.schedule("one_cycle", schedules.one_cycle)
+    registry.schedule("step", schedules.step_decay)
+    registry.schedule("exponential", schedules.exponential)
+    registry.schedule("inverse_time", schedules.inverse_time)
+    registry.schedule("plateau", schedules.Plateau)

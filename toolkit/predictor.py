@@ -75,7 +75,12 @@ class Predictor:
             drawing = out / f"{number:04d}_{file.stem}.png"
             drawn = self.task.draw(_as_rgb(pixels), prediction, None)
             write_png(drawing, drawn.permute(1, 2, 0).numpy())
-            yield {"image": str(file), **self.task.describe(prediction), "picture": str(drawing)}
+            answer = {"image": str(file), **self.task.describe(prediction), "picture": str(drawing)}
+            for name, picture in self.task.pictures(prediction).items():
+                further = drawing.with_name(f"{drawing.stem}_{name}.png")
+                write_png(further, picture.permute(1, 2, 0).numpy())
+                answer[name] = str(further)
+            yield answer
 
     def _pixels(self, image: Picture) -> Pixels:
         channels = self.task.info.input_shape[0]
@@ -109,9 +114,10 @@ def load(folder: str | Path) -> Predictor:
     info = read_info(run_dir, config.task.component.factory.info_type)  # type: ignore[attr-defined]
     model: nn.Module = build_with_parts(config.model, info, info)
     runtime = with_layout(runtime_here(config.runtime), config.runtime, model)
-    load_chosen(model, run_dir, config.fit.select.use)
+    task = build_component(config.task, info)
+    load_chosen(model, task, run_dir, config.fit.select.use)
     transforms = TransformList([build_component(transform) for transform in config.transforms.eval], evaluation=True)
-    return Predictor(build_component(config.task, info), runtime.place(model), transforms, runtime)
+    return Predictor(task, runtime.place(model), transforms, runtime)
 
 
 def _resized(sample: Sample[Any], shape: tuple[int, int, int]) -> Sample[Any]:

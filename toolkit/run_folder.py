@@ -14,6 +14,7 @@ from toolkit.data.sample import DataInfo
 from toolkit.errors import CheckpointError, ConfigError
 from toolkit.reporting.files import write_text_atomic
 from toolkit.reporting.run_dir import RunDir
+from toolkit.task import Task
 from toolkit.training.checkpoint import load_checkpoint, load_weights
 from toolkit.training.runtime import Runtime, choose_runtime
 
@@ -64,8 +65,8 @@ def runtime_here(config: RuntimeConfig) -> Runtime:
         return choose_runtime(replace(config, device="auto", precision="auto", threads="auto"))
 
 
-def load_chosen(model: nn.Module, folder: RunDir, use: str) -> None:
-    """Put the chosen checkpoint's weights into the model: the moving average where there is one.
+def load_chosen(model: nn.Module, task: Task[Any, Any, Any, Any], folder: RunDir, use: str) -> None:
+    """Put the chosen checkpoint's weights into the model (the moving average where there is one), its calibration into the task.
 
     Args:
         use: best or last.
@@ -78,3 +79,5 @@ def load_chosen(model: nn.Module, folder: RunDir, use: str) -> None:
         weights = {name.removeprefix("module."): value for name, value in averaged.items() if name.startswith("module.")}
         checkpoint.tensors["model"] = weights
     load_weights(model, checkpoint, "model")
+    if calibration := checkpoint.tensors.get("calibration"):
+        task.use_calibration(calibration)

@@ -6,7 +6,7 @@ import dataclasses
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from toolkit.build import Run, build_component, build_run
+from toolkit.build import Run, build_run
+from toolkit.calibration import calibrate
 from toolkit.config import dump_config, load_config
 from toolkit.config.load import from_mapping
 from toolkit.config.run_config import RunConfig
@@ -36,9 +37,12 @@ from toolkit.reporting.report import write_report
 from toolkit.reporting.run_dir import RunDir
 from toolkit.run_folder import Beginning, load_chosen, read_beginning, runtime_here, write_info
 from toolkit.training.checkpoint import Checkpoint, link_checkpoint, load_checkpoint, newest_checkpoint
-from toolkit.training.fit import FitState, Job, Trainer
+from toolkit.training.fit import FitState, Trainer
+from toolkit.training.one_pass import fit_in_one_pass
 from toolkit.training.runtime import Runtime, active, choose_runtime
 
+Watch = Callable[[Mapping[str, Any]], None]
+"""Is shown every epoch's row."""
 SPLITS: Mapping[Split, str] = {"validation": "val", "test": "test"}
 """Part of the data -> first part of its scores' names."""
 
@@ -63,6 +67,7 @@ def run(
     synthetic: bool = False,
     out: str | Path | None = None,
     plugin_files: Sequence[str | Path] = (),
+    watch: Watch | None = None,
 ) -> RunResult:
     """Train, evaluate and report one config.
 
@@ -72,6 +77,7 @@ def run(
         synthetic: use the task's built-in data and the config's `synthetic:` block.
         out: the run folder itself; default runs/<config name>/<time>-<id>.
         plugin_files: one-file plugins to load besides the installed ones.
+        watch: shown every epoch's row of metrics.jsonl; what it raises ends the run.
 
     Raises: a ToolkitError, whose `exit_code` the command line would end with.
     """
@@ -88,11 +94,14 @@ def run(
             if runtime.is_main:
                 write_text_atomic(folder.source_yaml, source)
                 _write_config(folder, checked, beginning)  # before the data are read, so that a kill from here on can be resumed
-            return _build_and_fit(folder, checked, beginning, plugins, runtime, progress, checkpoint=None)
+            return _build_and_fit(folder, checked, beginning, plugins, runtime, progress, None, watch)
 
 
-def resume(folder: str | Path) -> RunResult:
+def resume(folder: str | Path, *, watch: Watch | None = None) -> RunResult:
     """Go on with an interrupted run from its newest valid checkpoint, or from its start where there is none yet.
+
+    Args:
+        watch: as for `run`.
 
     Raises:
         CheckpointError: every checkpoint is damaged.
@@ -111,7 +120,7 @@ def resume(folder: str | Path) -> RunResult:
             if runtime.is_main:
                 _mend_checkpoints(run_dir, checkpoint, progress)
             checkpoint.state["best"] = runtime.gather(checkpoint.state["best"])[0]
-        return _build_and_fit(run_dir, checked, beginning, plugins, runtime, progress, checkpoint)
+        return _build_and_fit(run_dir, checked, beginning, plugins, runtime, progress, checkpoint, watch)
 
 
 def evaluate(folder: str | Path, split: Split = "test") -> tuple[dict[str, float], dict[str, str]]:
@@ -126,7 +135,7 @@ def evaluate(folder: str | Path, split: Split = "test") -> tuple[dict[str, float
         possible = [part for part in SPLITS if part in built.loaders]
         if split not in possible:
             raise ConfigError(f"data set '{checked.data.name}' has no {split} part to evaluate; there are: {', '.join(possible)}")
-        load_chosen(built.model, run_dir, checked.fit.select.use)
+        load_chosen(built.model, built.task, run_dir, checked.fit.select.use)
         try:
             done = _evaluate(built, split)
         finally:
@@ -223,6 +232,7 @@ def _build_and_fit(
     runtime: Runtime,
     progress: Progress,
     checkpoint: Checkpoint | None,
+    watch: Watch | None,
 ) -> RunResult:
     earlier_s = sum(row["seconds"] for row in read_jsonl(folder.timings_jsonl)[: len(checkpoint.state["history"])]) if checkpoint else 0.0
     started = time.perf_counter() - earlier_s
@@ -239,31 +249,24 @@ def _build_and_fit(
     if runtime.is_main:
         plugins.observe("toolkit_run_started", progress.log, run=built)
     try:
-        state = _fit(built, folder, progress, checkpoint)
+        state = _fit(built, folder, progress, checkpoint, watch)
         return _report(built, folder, progress, state, beginning.name, started)
     finally:
         built.close()
 
 
-def _fit(built: Run, folder: RunDir, progress: Progress, checkpoint: Checkpoint | None) -> FitState:
-    def epoch_hook(epoch: int, scores: Mapping[str, float]) -> None:
+def _fit(built: Run, folder: RunDir, progress: Progress, checkpoint: Checkpoint | None, watch: Watch | None) -> FitState:
+    def epoch_hook(row: Mapping[str, Any]) -> None:
         if built.runtime.is_main:
-            built.plugins.observe("toolkit_epoch_ended", progress.log, run=built, epoch=epoch, scores=scores)
+            scores = {name: value for name, value in row.items() if "/" in name}
+            built.plugins.observe("toolkit_epoch_ended", progress.log, run=built, epoch=row["epoch"], scores=scores)
+        if watch is not None:
+            watch(row)
 
-    job = Job(
-        model=built.model,
-        task=built.task,
-        loss=built.loss,
-        metrics=built.metrics,
-        train=built.loaders["train"],
-        validation=built.loaders["validation"],
-        runtime=built.runtime,
-        config=built.config.fit,
-        seed=built.config.seed,
-        checkpoints=folder.checkpoints,
-        build=build_component,
-    )
-    trainer = Trainer(job, Recorder(progress, folder if built.runtime.is_main else None, epoch_hook))
+    listener = Recorder(progress, folder if built.runtime.is_main else None, epoch_hook)
+    if built.config.fit.name == "one_pass":
+        return fit_in_one_pass(built.job(folder.checkpoints), listener, checkpoint)
+    trainer = Trainer(built.job(folder.checkpoints), listener)
     if checkpoint is not None:
         trainer.restore(checkpoint)
     return trainer.run()
@@ -271,7 +274,8 @@ def _fit(built: Run, folder: RunDir, progress: Progress, checkpoint: Checkpoint 
 
 def _report(built: Run, folder: RunDir, progress: Progress, state: FitState, name: str, started: float) -> RunResult:
     """Evaluate the chosen checkpoint on validation and, once, on test; write results, plots and the report."""
-    load_chosen(built.model, folder, built.config.fit.select.use)
+    load_chosen(built.model, built.task, folder, built.config.fit.select.use)
+    calibrate(built, folder.checkpoints / built.config.fit.select.use)
     scores: dict[str, float] = {}
     undefined: dict[str, str] = {}
     splits = [split for split in SPLITS if split in built.loaders]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor
 
-from toolkit.data.sample import DataInfo, EncodedT, TargetT
+from toolkit.data.sample import DataInfo, EncodedT, Split, TargetT
 
 OutputT = TypeVar("OutputT")
 PredictionT = TypeVar("PredictionT")
@@ -52,3 +52,22 @@ class Task(ABC, Generic[TargetT, EncodedT, OutputT, PredictionT]):
     def readings(self, prediction: PredictionT) -> Mapping[str, PredictionT]:
         """Every reading of a batch of predictions by name (stages, ways to decode); '' is the default one and always there."""
         return {"": prediction}
+
+    @property
+    def calibration_part(self) -> Split:
+        """The part whose outputs `calibrate` sees; a task may answer "test" only for an option whose name says so."""
+        return "validation"
+
+    def calibrate(self, outputs: Iterable[OutputT]) -> Mapping[str, Tensor]:
+        """What `decode` needs beyond the weights, such as a threshold, from the chosen weights' outputs (batches, in order).
+
+        Called once, after fitting. The tensors live in the checkpoint; nothing where a task has nothing to calibrate.
+        """
+        return {}
+
+    def use_calibration(self, calibration: Mapping[str, Tensor]) -> None:
+        """Decode with what `calibrate` gave from now on; before, `decode` does without."""
+
+    def pictures(self, prediction: PredictionT) -> Mapping[str, Tensor]:
+        """Further pictures of one prediction for `toolkit predict`, by name: [1 or 3, H, W] uint8."""
+        return {}

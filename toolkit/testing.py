@@ -31,6 +31,7 @@ from toolkit.evaluation.evaluate import Scorekeeper, total_loss
 from toolkit.evaluation.metrics import Undefined
 from toolkit.extension.discovery import Plugins, load_plugins
 from toolkit.extension.schema import undocumented_options
+from toolkit.models.model import training_output
 from toolkit.training.checkpoint import load_checkpoint, save_checkpoint
 from toolkit.training.phases import trained_part
 from toolkit.training.runtime import choose_runtime, seed_torch
@@ -128,7 +129,8 @@ class PluginContract(ABC):
             part.freeze_the_rest()
             part.train_mode()
             built.model.zero_grad()
-            torch.autograd.backward(total_loss(built.loss(built.model(batch.images), batch.encoded)).mean())
+            output = training_output(built.model, batch.images, batch.encoded)
+            torch.autograd.backward(total_loss(built.loss(output, batch.encoded)).mean())
             without = [name for name, p in built.model.named_parameters() if p.requires_grad and p.grad is None]
             assert without == []
             built.model.requires_grad_(True)
@@ -140,6 +142,8 @@ class PluginContract(ABC):
 
     def test_eight_samples_are_learnt_by_heart(self, plugins: Plugins) -> None:
         run = self.build(plugins)
+        if run.config.fit.name == "one_pass":
+            pytest.skip("the model is fitted in one pass, not trained")
         seed_torch(0)
         batch = select(next(run.loaders["train"].epoch(0)), slice(0, 8))
         part = trained_part(run.model, run.config.fit.phases[0].train)
@@ -149,7 +153,7 @@ class PluginContract(ABC):
         losses = []
         for _ in range(self.overfit_steps):
             optimizer.zero_grad()
-            loss = total_loss(run.loss(run.model(batch.images), batch.encoded)).mean()
+            loss = total_loss(run.loss(training_output(run.model, batch.images, batch.encoded), batch.encoded)).mean()
             torch.autograd.backward(loss)
             optimizer.step()
             losses.append(loss.item())

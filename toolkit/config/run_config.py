@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator
 
 from toolkit.config.nodes import Position
@@ -55,10 +55,14 @@ class ValidationConfig:
 
 @dataclass(frozen=True)
 class TransformsConfig:
-    """Albumentations transforms by name, or a plugin's own; `eval` serves validation, test and prediction."""
+    """Albumentations transforms by name, or a plugin's own; `eval` serves validation, test and prediction.
+
+    batch: what mixes the samples of a training batch (mixup, cutmix), after `train`.
+    """
 
     train: tuple[Annotated[ComponentConfig, Kind("transform")], ...] = ()
     eval: tuple[Annotated[ComponentConfig, Kind("transform")], ...] = ()
+    batch: tuple[Annotated[ComponentConfig, Kind("batch_transform")], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,25 +114,47 @@ class SelectConfig:
 
 
 @dataclass(frozen=True)
+class PenaltyConfig:
+    """Penalties on the trained weights (biases and norms excepted), added to their gradients; the reported loss is without them.
+
+    l1: the loss grows by l1 * sum |w|. l2: by l2 * sum w^2, as Keras counts it (an SGD weight_decay of 2 * l2).
+    """
+
+    l1: Annotated[float, Ge(0)] = 0.0
+    l2: Annotated[float, Ge(0)] = 0.0
+
+
+@dataclass(frozen=True)
 class FitConfig:
     """How the model is trained.
 
+    name: gradient trains `phases`; one_pass shows a model that is fitted, not trained, every training batch once.
+    phases: one after the other; none for one_pass.
     batch_size: samples per optimizer step, over all processes and accumulation steps together.
     eval_batch_size: samples per evaluation batch in one process; auto is batch_size, at least 256.
     accumulate: a batch is cut into this many parts whose gradients are added; the step stays the same.
+    penalty: on the weights.
     clip_norm: gradients are scaled down to this total norm.
     ema: decay per step of the moving average of the weights that is evaluated and kept beside them.
     save_minutes: a checkpoint is also written within an epoch after this much time.
     """
 
-    phases: Annotated[tuple[PhaseConfig, ...], MinLen(1)]
+    name: Literal["gradient", "one_pass"] = "gradient"
+    phases: tuple[PhaseConfig, ...] = ()
     batch_size: Annotated[int, Ge(1)] = 128
     eval_batch_size: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
     accumulate: Annotated[int, Ge(1)] = 1
+    penalty: PenaltyConfig = field(default_factory=PenaltyConfig)
     clip_norm: Annotated[float, Gt(0)] | None = None
     ema: Annotated[float, Gt(0), Lt(1)] | None = None
     save_minutes: Annotated[float, Gt(0)] = 10.0
     select: SelectConfig = field(default_factory=SelectConfig)
+
+    def __post_init__(self) -> None:
+        if self.name == "gradient" and not self.phases:
+            raise ValueError("needs 'phases'")
+        if self.name == "one_pass" and self.phases:
+            raise ValueError("one_pass looks at every training batch once and has no phases; take them out")
 
 
 @dataclass(frozen=True)
@@ -151,7 +177,11 @@ class RuntimeConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A whole run. Fields without a default must be in the YAML; loss, metrics and plots default to the task's own."""
+    """A whole run. Fields without a default must be in the YAML; loss, metrics and plots default to the task's own.
+
+    pretrained: a file of weights (.safetensors, .pth, .keras) that the whole model begins with.
+    test: false leaves the test data unread, for searches and other runs that must not look at them.
+    """
 
     task: Annotated[ComponentConfig, Kind("task")]
     data: Annotated[ComponentConfig, Kind("dataset")]
@@ -165,4 +195,6 @@ class RunConfig:
     transforms: TransformsConfig = field(default_factory=TransformsConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    pretrained: str | None = None
+    test: bool = True
     seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 0

@@ -69,6 +69,7 @@ class Scorekeeper:
         for reading in readings:
             for metric in self._by_reading.get(reading, copy.deepcopy(self._fresh)):
                 metric.sums = {name: _summed(total, processes) for name, total in metric.sums.items()}
+                metric.rows = {name: _gathered(rows, processes) for name, rows in metric.rows.items()}
                 for name, score in metric.compute().items():
                     full_name = f"{reading}/{name}" if reading else name
                     self.higher_is_better[full_name] = metric.higher_is_better
@@ -94,6 +95,7 @@ class Scorekeeper:
         for reading, metrics in self._by_reading.items():
             for index, metric in enumerate(metrics):
                 tensors |= {f"metric/{reading}/{index}/{name}": _summed(total, processes) for name, total in metric.sums.items()}
+                tensors |= {f"rows/{reading}/{index}/{name}": _gathered(rows, processes) for name, rows in metric.rows.items()}
         return tensors, {"count": sum(processes.gather(self._count)), "readings": list(self._by_reading)}
 
     def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any], device: torch.device) -> None:
@@ -104,6 +106,7 @@ class Scorekeeper:
             metrics = self._by_reading[reading] = copy.deepcopy(self._fresh)
             for index, metric in enumerate(metrics):
                 metric.sums = {name: tensors[f"metric/{reading}/{index}/{name}"].to(device) for name in metric.sums}
+                metric.rows = {name: tensors[f"rows/{reading}/{index}/{name}"].to(device) for name in metric.rows}
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,12 @@ def _in_order(loader: Loader, parts: Sequence[Kept], processes: Processes) -> Ke
         select(concatenate([share.truths for share in shares]), order),
         torch.cat([share.losses for share in shares])[order],
     )
+
+
+def _gathered(rows: Tensor, processes: Processes) -> Tensor:
+    """The rows of all processes, on the CPU; a process without any sample has an empty tensor that fits no other."""
+    parts = [part for part in processes.gather(rows.cpu()) if len(part)]
+    return torch.cat(parts) if parts else rows.cpu()
 
 
 def _summed(total: Tensor, processes: Processes) -> Tensor:

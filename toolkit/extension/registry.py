@@ -9,7 +9,7 @@ from typing import Any
 
 from toolkit.errors import PluginError
 
-KINDS = ("task", "dataset", "model", "backbone", "head", "loss", "metric", "transform", "plot", "optimizer", "schedule")
+KINDS = ("task", "dataset", "model", "backbone", "head", "loss", "metric", "transform", "batch_transform", "plot", "optimizer", "schedule")
 """Every kind of component. What the toolkit supplies to each (before `/` in its signature) is listed in `toolkit/build.py`."""
 
 
@@ -178,6 +178,10 @@ class Registrar:
     def transform(self, name: str, factory: Callable[..., Any], *, task: str | None = None) -> None:
         """An albumentations transform class of the plugin's own."""
         self._add("transform", name, factory, task=task)
+
+    def batch_transform(self, name: str, factory: Callable[..., Any], *, task: str | None = None) -> None:
+        """`factory(info, /, *, options)` -> `(images, encoded) -> (images, encoded)`, drawing from torch's default generator."""
+        self._add("batch_transform", name, factory, task=task)
 
     def plot(self, name: str, factory: Callable[..., Any], *, task: str | None = None) -> None:
         """`factory(info, /, *, options)` -> `(evaluation) -> matplotlib Figure`."""

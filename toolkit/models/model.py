@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from collections.abc import Iterable
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from toolkit.data.sample import DataInfo
+from toolkit.data.sample import Batch, DataInfo
 
 Shape = tuple[int, int, int]
 
@@ -40,6 +42,31 @@ class Composed(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] -> whatever the head gives."""
         return cast(Tensor, self.head(self.backbone(images)))
+
+
+@runtime_checkable
+class PreparesPhases(Protocol):
+    """A model that measures something before a phase trains (the errors of a cascade's last stage, say) and keeps it in its buffers."""
+
+    def prepare_phase(self, train: str | tuple[str, ...], batches: Iterable[Batch[Any, Any]]) -> None:
+        """Called in eval mode, without gradients. `train`: the phase's entry; `batches`: one pass over the validation part."""
+
+
+@runtime_checkable
+class OnePass(Protocol):
+    """A model that is fitted in one look at the training data (`fit: {name: one_pass}`), without gradients."""
+
+    def observe(self, images: Tensor) -> None:
+        """[B, C, H, W] of each training batch, once."""
+
+    def finish(self) -> None:
+        """All batches were seen: make the buffers that the forward pass reads."""
+
+
+def training_output(model: nn.Module, images: Tensor, encoded: Any) -> Any:
+    """What the model gives while it trains; one with `guided = True` is shown the batch's encoded targets too."""
+    inner = model.module if isinstance(model, DistributedDataParallel) else model
+    return model(images, encoded) if getattr(inner, "guided", False) else model(images)
 
 
 def output_shape(backbone: nn.Module, input_shape: Shape) -> Shape:

@@ -15,10 +15,10 @@ class Recorder:
 
     Args:
         folder: where metrics.jsonl and timings.jsonl grow; None in a process that writes nothing.
-        epoch_hook: called with (epoch, scores) after each epoch.
+        epoch_hook: called with the row after each epoch.
     """
 
-    def __init__(self, progress: Progress, folder: RunDir | None, epoch_hook: Callable[[int, Mapping[str, float]], None]) -> None:
+    def __init__(self, progress: Progress, folder: RunDir | None, epoch_hook: Callable[[Mapping[str, Any]], None]) -> None:
         self._progress = progress
         self._folder = folder
         self._epoch_hook = epoch_hook
@@ -45,7 +45,7 @@ class Recorder:
             timing = {"epoch": row["epoch"], "seconds": round(seconds, 3), "images_per_s": round(images_per_s, 1)}
             append_jsonl(self._folder.timings_jsonl, timing)
         self._progress.end_epoch(row, seconds, images_per_s)
-        self._epoch_hook(row["epoch"], {name: value for name, value in row.items() if "/" in name})
+        self._epoch_hook(row)
 
     def log(self, text: str) -> None:
         """A line for the terminal and log.txt."""

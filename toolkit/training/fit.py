@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from toolkit.config.run_config import FitConfig, PhaseConfig
 from toolkit.data.loader import Loader
@@ -25,7 +24,10 @@ from toolkit.data.tree import select, to_float32
 from toolkit.errors import ConfigError, NonFiniteError, StoppedError
 from toolkit.evaluation.evaluate import Loss, Pass, Scorekeeper, evaluate, total_loss
 from toolkit.evaluation.metrics import Metric
+from toolkit.models.model import PreparesPhases, training_output
 from toolkit.task import Task
+from toolkit.training.active_phase import ActivePhase
+from toolkit.training.averaging import averaged_model
 from toolkit.training.checkpoint import (
     Checkpoint,
     all_finite,
@@ -35,13 +37,16 @@ from toolkit.training.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from toolkit.training.optim import Schedule
-from toolkit.training.phases import TrainedPart, trained_part
+from toolkit.training.phases import trained_part
 from toolkit.training.runtime import Runtime, seed_torch
+from toolkit.training.schedules import constant_rate
 
 LOOK_EVERY_S = 0.5
 """How often the loop reads losses from the device, which makes it wait: for the progress bar and for non-finite losses."""
 
+
+BatchTransform = Callable[[Tensor, Any], tuple[Tensor, Any]]
+"""(images [B, C, H, W], encoded) -> the same, mixed. It draws from torch's default generator, which is seeded before each step."""
 
 Pending = list[tuple[tuple[str, ...], Tensor]]
 """Names and losses [B] of batches that were not looked at yet, the losses still on the device."""
@@ -71,6 +76,7 @@ class Job:
     """All that a fit needs, built.
 
     build: makes an optimizer (from its config and the parameters) or a schedule (from its config and the number of steps).
+    mix: what is done to every training batch as a whole, in order.
     """
 
     model: nn.Module
@@ -84,6 +90,7 @@ class Job:
     seed: int
     checkpoints: Path
     build: Callable[..., Any]
+    mix: Sequence[BatchTransform] = ()
 
 
 @dataclass
@@ -111,8 +118,7 @@ class Trainer:
         self.job = job
         self.listener = listener
         self.state = FitState()
-        average = get_ema_multi_avg_fn(job.config.ema) if job.config.ema else None  # type: ignore[no-untyped-call]
-        self.averaged = AveragedModel(job.model, multi_avg_fn=average, use_buffers=True) if average else None
+        self.averaged = averaged_model(job.model, job.config.ema) if job.config.ema else None
         self._checkpoint: Checkpoint | None = None
         self._signal = 0
 
@@ -144,94 +150,116 @@ class Trainer:
         return self.state
 
     def _run_phase(self, phase: PhaseConfig) -> None:
-        stage = self.start_phase(phase)
+        active = self.start_phase(phase)
         early = self.job.config.select.early_stop
         while self.state.epoch_in_phase < phase.epochs:
             if early and self.state.since_best >= early:
-                self.listener.log(f"no better {self.job.config.select.metric} for {early} epochs: phase '{stage.name}' ends")
+                self.listener.log(f"no better {self.job.config.select.metric} for {early} epochs: phase '{active.name}' ends")
                 break
-            self._run_epoch(stage)
+            self._run_epoch(active)
 
-    def start_phase(self, phase: PhaseConfig) -> Stage:
+    def start_phase(self, phase: PhaseConfig) -> ActivePhase:
         """Freeze what the phase does not train and make its optimizer and schedule, restored where a checkpoint was taken within it."""
         job = self.job
         part = trained_part(job.model, phase.train)
         part.freeze_the_rest()
         optimizer: Optimizer = job.build(phase.optimizer, part.parameters())
         rates = [group["lr"] for group in optimizer.param_groups]
-        schedule: Schedule = job.build(phase.schedule, phase.epochs * len(job.train)) if phase.schedule else lambda step: 1.0
+        schedule = job.build(phase.schedule, phase.epochs * len(job.train)) if phase.schedule else constant_rate
         if self._checkpoint and self._checkpoint.state["phase"] == self.state.phase:
             restore_optimizer(optimizer, self._checkpoint.tensors.get("optimizer", {}), self._checkpoint.state["optimizer"])
+        else:
+            self._prepare(phase)
         model = DistributedDataParallel(job.model) if job.runtime.world > 1 else job.model
         name = phase.train if isinstance(phase.train, str) else "+".join(phase.train)
-        return Stage(name, part, model, optimizer, rates, schedule)
+        active = ActivePhase(name, part, model, optimizer, rates, schedule)
+        active.watch(self._rows_of_phase())
+        return active
 
-    def _run_epoch(self, stage: Stage) -> None:
+    def _rows_of_phase(self) -> Sequence[Mapping[str, Any]]:
+        return self.state.history[len(self.state.history) - self.state.epoch_in_phase :]
+
+    def _prepare(self, phase: PhaseConfig) -> None:
+        """Let a model that asks for it look at the validation part before the phase's first step; its moving average looks for itself."""
+        job = self.job
+        for model in [job.model, *([self.averaged.module] if self.averaged else [])]:
+            if isinstance(model, PreparesPhases):
+                model.eval()
+                with torch.no_grad(), job.runtime.autocast():
+                    model.prepare_phase(phase.train, job.validation.epoch(0))
+                job.runtime.share(model.buffers())
+
+    def _run_epoch(self, active: ActivePhase) -> None:
         job, state = self.job, self.state
         scores = Scorekeeper(job.task, job.metrics)
         if state.position and self._checkpoint and job.runtime.is_main:  # it holds the sums of all processes
             scores.restore(self._checkpoint.tensors["scores"], self._checkpoint.state["scores"], job.runtime.device)
-        self.listener.epoch_started(stage.name, state.epoch + 1, len(job.train) - state.position)
+        self.listener.epoch_started(active.name, state.epoch + 1, len(job.train) - state.position)
         done_before, started = state.position, time.perf_counter()
-        self.train_batches(stage, scores)
+        self.train_batches(active, scores)
         images_per_s = (len(job.train) - done_before) * job.config.batch_size / (time.perf_counter() - started)
         train_scores, _ = scores.compute(job.runtime)
         job.runtime.share(self.evaluated_model.buffers())  # batch norm's statistics, which each process gathers from its own share
         validated = evaluate(self.evaluated_model, job.validation, job.task, job.loss, job.metrics, job.runtime)
         state.epoch, state.epoch_in_phase, state.position = state.epoch + 1, state.epoch_in_phase + 1, 0
-        row = {"epoch": state.epoch, "phase": stage.name, "lr": stage.set_rate(state.epoch_in_phase * len(job.train) - 1)}
+        row = {"epoch": state.epoch, "phase": active.name, "lr": active.set_rate(state.epoch_in_phase * len(job.train) - 1)}
         row |= {f"train/{name}": value for name, value in train_scores.items()}
         row |= {f"val/{name}": value for name, value in validated.scores.items()}
         state.history.append(row)
+        active.watch(self._rows_of_phase())
         is_best = self._note_best(row, validated)
-        self._save_epoch(stage, is_best)
+        self._save_epoch(active, is_best)
         self.listener.epoch_ended(row, time.perf_counter() - started, images_per_s)
-        self._stop_if_asked(stage)
+        self._stop_if_asked(active)
 
-    def train_batches(self, stage: Stage, scores: Scorekeeper) -> None:
+    def train_batches(self, active: ActivePhase, scores: Scorekeeper) -> None:
         """One epoch from `state.position` on."""
         job, state = self.job, self.state
         pending: Pending = []  # losses not looked at yet, still on the device
         looked = saved = time.monotonic()
-        stage.part.train_mode()
+        active.part.train_mode()
         for batch in job.train.epoch(state.epoch, state.position):
             step = state.epoch_in_phase * len(job.train) + state.position
             seed_torch(job.seed, state.epoch, state.position, job.runtime.rank)
-            stage.set_rate(step)
-            losses = self._step(stage, batch, scores)
+            active.set_rate(step)
+            losses = self._step(active, batch, scores)
             pending.append((batch.ids, losses))
             state.position += 1
-            self._stop_if_asked(stage, scores, pending)
+            self._stop_if_asked(active, scores, pending)
             now = time.monotonic()
             if now - looked > LOOK_EVERY_S:
                 self._advance(pending)
                 looked = now
             if job.runtime.any_process(int(now - saved > 60 * job.config.save_minutes)):
                 self._advance(pending)
-                self._save("last", stage, scores)
+                self._save("last", active, scores)
                 saved = now
         self._advance(pending)
 
-    def _step(self, stage: Stage, batch: Batch[Any, Any], scores: Scorekeeper) -> Tensor:
+    def _step(self, active: ActivePhase, batch: Batch[Any, Any], scores: Scorekeeper) -> Tensor:
         """One optimizer step; returns the loss of each sample [B], on the device."""
         job = self.job
-        stage.optimizer.zero_grad(set_to_none=True)
+        active.optimizer.zero_grad(set_to_none=True)
         losses = []
         parts = _cut(batch, job.config.accumulate)
         for number, part in enumerate(parts):
-            with stage.sync(last=number == len(parts) - 1):
+            images, encoded = part.images, part.encoded
+            for mix in job.mix:
+                images, encoded = mix(images, encoded)
+            with active.sync(last=number == len(parts) - 1):
                 with job.runtime.autocast():
-                    output = to_float32(stage.model(part.images))
-                terms = job.loss(output, part.encoded)  # in float32, as in evaluation
+                    output = to_float32(training_output(active.model, images, encoded))
+                terms = job.loss(output, encoded)  # in float32, as in evaluation
                 total = total_loss(terms)  # [B]
                 # DistributedDataParallel averages over processes, so each scales its sum up by their number.
                 torch.autograd.backward(total.sum() * (job.runtime.world / job.config.batch_size))
             losses.append(total.detach())
             with torch.no_grad():
                 scores.update(terms, job.task.decode(output, part.to_original), part.truth)
+        active.penalise(job.config.penalty)
         if job.config.clip_norm:
-            nn.utils.clip_grad_norm_(stage.part.parameters(), job.config.clip_norm)
-        stage.optimizer.step()
+            nn.utils.clip_grad_norm_(active.part.parameters(), job.config.clip_norm)
+        active.optimizer.step()
         if self.averaged:
             self.averaged.update_parameters(job.model)
         return torch.cat(losses)
@@ -258,7 +286,7 @@ class Trainer:
         pending.clear()
         return loss
 
-    def _stop_if_asked(self, stage: Stage, scores: Scorekeeper | None = None, pending: Pending | None = None) -> None:
+    def _stop_if_asked(self, active: ActivePhase, scores: Scorekeeper | None = None, pending: Pending | None = None) -> None:
         """Within an epoch (`scores`, `pending`) the checkpoint is written now; after one it has been."""
         number = self.job.runtime.any_process(self._signal)
         if not number:
@@ -266,7 +294,7 @@ class Trainer:
         where = f"after epoch {self.state.epoch}"
         if pending is not None:
             self._look(pending)
-            self._save("last", stage, scores)
+            self._save("last", active, scores)
             where = f"in epoch {self.state.epoch + 1} after batch {self.state.position}"
         raise StoppedError(
             f"stopped by {signal.Signals(number).name} {where}; go on with `toolkit resume {self.job.checkpoints.parent}`", number
@@ -287,23 +315,23 @@ class Trainer:
         state.since_best += 1
         return False
 
-    def _save_epoch(self, stage: Stage, is_best: bool) -> None:
+    def _save_epoch(self, active: ActivePhase, is_best: bool) -> None:
         """Save `best` first and make `last` the same: a kill between the two leaves no `last` that speaks of a best that is not there."""
         if is_best:
-            self._save("best", stage)
+            self._save("best", active)
             if self.job.runtime.is_main:
                 link_checkpoint(self.job.checkpoints / "best", self.job.checkpoints / "last")
         else:
-            self._save("last", stage)
+            self._save("last", active)
 
-    def _save(self, name: str, stage: Stage, scores: Scorekeeper | None = None) -> None:
+    def _save(self, name: str, active: ActivePhase, scores: Scorekeeper | None = None) -> None:
         job = self.job
         tensors: dict[str, Mapping[str, Tensor]] = {"model": job.model.state_dict()}
         if self.averaged:
             tensors["ema"] = self.averaged.state_dict()
         if not all_finite(tensors["model"]):
             raise NonFiniteError(f"a weight is not finite after epoch {self.state.epoch}; lower the learning rate or set fit.clip_norm")
-        optimizer, optimizer_state = optimizer_tensors(stage.optimizer)
+        optimizer, optimizer_state = optimizer_tensors(active.optimizer)
         tensors["optimizer"] = optimizer
         state = {**vars(self.state), "optimizer": optimizer_state}
         if scores and self.state.position:
@@ -330,31 +358,6 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A phase under way: what learns, by which optimizer, at which rates."""
-
-    name: str
-    part: TrainedPart
-    model: nn.Module
-    optimizer: Optimizer
-    rates: list[float]
-    schedule: Schedule
-
-    def set_rate(self, step: int) -> float:
-        """Set every group's learning rate for `step` of the phase; returns the first group's."""
-        factor = self.schedule(step)
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * factor
-        return self.rates[0] * factor
-
-    def sync(self, *, last: bool) -> AbstractContextManager[Any]:
-        """Processes exchange gradients only with the last part of a batch."""
-        if isinstance(self.model, DistributedDataParallel) and not last:
-            return self.model.no_sync()
-        return contextlib.nullcontext()
 
 
 def load_models(checkpoint: Checkpoint, model: nn.Module, averaged: AveragedModel | None) -> None:

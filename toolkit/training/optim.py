@@ -1,13 +1,12 @@
-"""Optimizers and learning-rate schedules by name."""
+"""Optimizers by name."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Lt
 from torch import nn
 from torch.optim import Optimizer
 
@@ -15,10 +14,6 @@ Params = Iterable[nn.Parameter]
 Rate = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Lt(1)]
-Point = Annotated[float, Gt(0), Lt(1)]
-Factor = Annotated[float, Gt(0), Le(1)]
-Schedule = Callable[[int], float]
-"""Step within the phase (from 0) -> factor on the optimizer's learning rate. Pure, so that a resumed run needs no state of it."""
 
 
 def sgd(
@@ -85,76 +80,13 @@ def rmsprop(params: Params, /, *, lr: Rate = 1e-3, alpha: Share = 0.9, eps: Rate
     return torch.optim.RMSprop(params, lr=lr, alpha=alpha, eps=eps, momentum=momentum)
 
 
-def constant(steps: int, /, *, warmup: Share = 0.0) -> Schedule:
-    """The learning rate as it is.
+def adadelta(params: Params, /, *, lr: Rate = 1.0, rho: Share = 0.95, eps: Rate = 1e-7, weight_decay: NotNegative = 0.0) -> Optimizer:
+    """Adadelta (Zeiler, 2012) with Keras's eps; the paper has no learning rate, which is lr 1.
 
     Args:
-        warmup: share of the steps over which it rises linearly from nothing.
+        lr: learning rate. Keras's own default is 0.001.
+        rho: decay of the running means of squared gradients and steps.
+        eps: added to both.
+        weight_decay: L2 penalty added to the gradient.
     """
-    return _warmed_up(lambda progress: 1.0, steps, warmup)
-
-
-def cosine(steps: int, /, *, warmup: Share = 0.0, final: Annotated[float, Ge(0), Le(1)] = 0.0) -> Schedule:
-    """Half a cosine from 1 to `final` (SGDR, Loshchilov & Hutter, ICLR 2017, without restarts).
-
-    Args:
-        warmup: share of the steps over which the rate rises linearly from nothing.
-        final: the factor at the end.
-
-    >>> [round(cosine(4)(step), 3) for step in range(4)]
-    [1.0, 0.854, 0.5, 0.146]
-    """
-    return _warmed_up(lambda progress: final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2, steps, warmup)
-
-
-def one_cycle(steps: int, /, *, warmup: Point = 0.3, start: Factor = 0.04) -> Schedule:
-    """Up from `start` to 1 and down to nearly 0, both along half a cosine (Smith & Topin, 2018; torch's OneCycleLR).
-
-    Args:
-        warmup: share of the steps that go up.
-        start: the factor at the first step.
-    """
-    top, end = max(0.0, warmup * steps - 1), steps - 1
-
-    def factor(step: int) -> float:
-        if step < top:
-            return start + (1 - start) * (1 - math.cos(math.pi * step / top)) / 2
-        progress = (step - top) / (end - top) if end > top else 0.0
-        return 1e-4 + (1 - 1e-4) * (1 + math.cos(math.pi * progress)) / 2
-
-    return factor
-
-
-def step_decay(steps: int, /, *, at: tuple[Point, ...] = (0.5, 0.75), gamma: Factor = 0.1) -> Schedule:
-    """The rate is multiplied by `gamma` at each point.
-
-    Args:
-        at: points as shares of the phase's steps.
-        gamma: the factor at each of them.
-
-    >>> [round(step_decay(8)(step), 3) for step in (0, 3, 4, 6)]
-    [1.0, 1.0, 0.1, 0.01]
-    """
-    turns = [round(point * steps) for point in at]
-    return lambda step: gamma ** sum(step >= turn for turn in turns)
-
-
-def exponential(steps: int, /, *, gamma: Factor = 0.96, every: Annotated[int, Ge(1)] = 10_000) -> Schedule:
-    """gamma ** (step / every), smoothly (Keras's ExponentialDecay).
-
-    Args:
-        gamma: the factor after `every` steps.
-        every: steps of the optimizer.
-    """
-    return lambda step: float(gamma ** (step / every))
-
-
-def _warmed_up(main: Callable[[float], float], steps: int, warmup: float) -> Schedule:
-    warm_steps = round(warmup * steps)
-
-    def factor(step: int) -> float:
-        if step < warm_steps:
-            return (step + 1) / (warm_steps + 1)
-        return main((step - warm_steps) / max(1, steps - warm_steps))
-
-    return factor
+    return torch.optim.Adadelta(params, lr=lr, rho=rho, eps=eps, weight_decay=weight_decay)

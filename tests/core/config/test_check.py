@@ -162,7 +162,7 @@ def test_validation_stands_beside_the_data_sets_options(registry: Registry) -> N
             "4:10: loader.zzz: unknown key 'zzz'; there are: engine, workers, memory_gib",
         ),
         (FIT, "fit: {}\n", "4:1: fit: needs 'phases'"),
-        (FIT, "fit: {phases: []}\n", "4:7: fit.phases: needs at least 1 item"),
+        (FIT, "fit: {phases: []}\n", "4:1: fit: needs 'phases'"),
         ("epochs: 1", "epochs: 0", "4:17: fit.phases.0.epochs: input should be greater than or equal to 1, got 0"),
         ("epochs: 1", "epochs: 1, train: 5", "4:28: fit.phases.0.train: input should be a valid string or a valid list, got 5"),
         ("fit: {", "fit: {batch_size: 1e3, ", "4:7: fit.batch_size: input should be a valid integer, got 1000.0"),

@@ -50,6 +50,7 @@ loss: {name: keypoint_l2, weight: 1.0}
 metrics: [{name: pcp}]
 plots: []
 fit:
+  name: gradient
   phases:
   - optimizer: {name: adam, lr: 1.0e-08, betas: [0.9, 0.999]}
     epochs: 3

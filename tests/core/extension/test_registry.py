@@ -177,7 +177,7 @@ def test_a_family_of_a_task_is_not_seen_by_another() -> None:
 def test_a_kind_that_does_not_exist_is_refused() -> None:
     text = (
         r"^toolkit-pose 1\.0 \(plugin 'pose'\): no kind named 'network'; "
-        r"there are: task, dataset, model, backbone, head, loss, metric, transform, plot, optimizer, schedule$"
+        r"there are: task, dataset, model, backbone, head, loss, metric, transform, batch_transform, plot, optimizer, schedule$"
     )
     with pytest.raises(PluginError, match=text):
         Registrar(POSE).family("network", "zoo/", lambda name: None, lambda: ())

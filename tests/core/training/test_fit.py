@@ -164,7 +164,7 @@ def adam(lr: float = 0.01) -> Any:
 def configured(*phases: PhaseConfig, **options: Any) -> FitConfig:
     """As checked from YAML, with functions for components."""
     chosen = phases or (PhaseConfig(sgd(), epochs=2),)
-    return FitConfig(chosen, batch_size=BATCH, **({"select": SelectConfig("val/loss")} | options))
+    return FitConfig(phases=chosen, batch_size=BATCH, **({"select": SelectConfig("val/loss")} | options))
 
 
 def trainer_of(folder: Path, config: FitConfig, model: nn.Module, **parts: Any) -> tuple[Trainer, Listening]:
