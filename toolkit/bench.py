@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,14 +19,17 @@ from torch import Tensor
 
 from toolkit.build import Run, build_component, build_run
 from toolkit.config import load_config
+from toolkit.config.run_config import PhaseConfig
 from toolkit.data.device_engine import plan_for
 from toolkit.data.device_transforms import DevicePlan, Draws
 from toolkit.data.loader import Loader
 from toolkit.data.sample import Batch
 from toolkit.data.tree import select, to_device, to_float32
+from toolkit.errors import ConfigError
 from toolkit.evaluation.evaluate import Scorekeeper, total_loss
 from toolkit.extension.discovery import load_plugins
 from toolkit.models.model import training_output
+from toolkit.training.active_phase import ActivePhase
 from toolkit.training.fit import Trainer
 from toolkit.training.phases import trained_part
 from toolkit.training.runtime import active, choose_runtime
@@ -42,6 +47,7 @@ class BenchResult:
         None where transforms must run sample by sample, which a bare loop over tensors cannot.
     bare_without_transforms: the same on pictures that are finished already.
     data: making batches alone.
+    peak_memory_mib: of the GPU where there is one, else the resident set of the process, imports and data included.
     efficiency: real / bare (or bare_without_transforms where that is all there is), median of the rounds' ratios.
     """
 
@@ -55,10 +61,18 @@ class BenchResult:
     bare_without_transforms: float
     data: float
     efficiency: float
+    peak_memory_mib: float
+
+    @property
+    def verdict(self) -> str:
+        """What to make faster: a batch takes 1 / real seconds per image, making it alone 1 / data."""
+        share = self.real / self.data
+        bound = "data-bound: fewer or cheaper transforms, or more workers, would help" if share > 0.5 else "compute-bound"
+        return f"{bound} (making batches takes {share:.0%} of the time)"
 
     def as_json(self) -> dict[str, Any]:
-        """The fields by name."""
-        return asdict(self)
+        """The fields by name, and the verdict."""
+        return asdict(self) | {"verdict": self.verdict}
 
     def __str__(self) -> str:
         bare = f"{self.bare:>12,.0f} images/s" if self.bare is not None else "           - (some transforms run sample by sample)"
@@ -70,6 +84,8 @@ class BenchResult:
                 f"bare, no transforms      {self.bare_without_transforms:>12,.0f} images/s",
                 f"data alone               {self.data:>12,.0f} images/s",
                 f"efficiency               {self.efficiency:>12.3f}",
+                f"peak memory              {self.peak_memory_mib:>12,.0f} MiB",
+                f"verdict                  {self.verdict}",
             )
         )
 
@@ -81,20 +97,26 @@ def bench(
     synthetic: bool = False,
     seconds: float = 5.0,
     rounds: int = 5,
+    phase: int = 1,
     plugin_files: Sequence[str | Path] = (),
 ) -> BenchResult:
-    """Time the first phase of a config. Nothing is written.
+    """Time one phase of a config. Nothing is written.
 
     Args:
         seconds: each loop is timed for about this long per round.
         rounds: the loops take turns, so that a machine whose speed drifts drifts for all of them.
+        phase: which one, counted from 1.
+
+    Raises: ConfigError if the config has no such phase.
     """
     plugins = load_plugins([Path(file) for file in plugin_files])
     checked, _ = load_config(config, overrides=overrides, synthetic=synthetic, registry=plugins.registry)
+    if not 1 <= phase <= len(checked.fit.phases):
+        raise ConfigError(f"there is no phase {phase} to time; fit.phases has {len(checked.fit.phases)}")
     runtime = choose_runtime(checked.runtime)
     with active(runtime):
         run = build_run(checked, plugins, runtime, synthetic=synthetic)
-        loops = _loops(run)
+        loops = _loops(run, checked.fit.phases[phase - 1])
         steps = {name: _steps_for(loop, seconds) for name, loop in loops.items()}
         speeds: dict[str, list[float]] = {name: [] for name in loops}
         for _ in range(rounds):
@@ -113,38 +135,45 @@ def bench(
         bare=medians.get("bare"),
         bare_without_transforms=medians["bare_without_transforms"],
         data=medians["data"],
+        peak_memory_mib=_peak_memory_mib(run),
         efficiency=statistics.median(a / b for a, b in zip(speeds["real"], speeds[base], strict=True)),
     )
 
 
-def _loops(run: Run) -> dict[str, Loop]:
-    loops = {"real": _real_loop(run)}
+def _loops(run: Run, phase: PhaseConfig) -> dict[str, Loop]:
+    loops = {"real": _real_loop(run, phase)}
     part = run.data.parts["train"]
     plan = plan_for(part.prepared, part.transforms)
     if isinstance(plan, DevicePlan):
-        loops["bare"] = _bare_loop(run, _transformed_in_the_loop(run, plan))
-    loops["bare_without_transforms"] = _bare_loop(run, _finished_before(run))
-    loops["data"] = lambda steps: _exhaust(_Endless(run.loaders["train"], steps).epoch(0))
+        loops["bare"] = _bare_loop(run, phase, _transformed_in_the_loop(run, plan))
+    loops["bare_without_transforms"] = _bare_loop(run, phase, _finished_before(run))
+    loops["data"] = lambda steps: _exhaust(run.loaders["train"], steps)
     return loops
 
 
-def _real_loop(run: Run) -> Loop:
+def _real_loop(run: Run, phase: PhaseConfig) -> Loop:
+    endless = _Endless(run.loaders["train"])
+    trainer = Trainer(replace(run.job(Path()), train=endless, config=replace(run.config.fit, save_minutes=math.inf)), _Silent())
+    started: list[ActivePhase] = []
+
     def loop(steps: int) -> None:
-        endless = _Endless(run.loaders["train"], steps)
-        trainer = Trainer(replace(run.job(Path()), train=endless, config=replace(run.config.fit, save_minutes=math.inf)), _Silent())
-        trainer.train_batches(trainer.start_phase(run.config.fit.phases[0]), Scorekeeper(run.task, run.metrics))
+        if not started:  # once: a model may look at the whole validation part first
+            started.append(trainer.start_phase(phase))
+        started[0].part.freeze_the_rest()
+        endless.batches, trainer.state.position = steps, 0
+        trainer.train_batches(started[0], Scorekeeper(run.task, run.metrics))
 
     return loop
 
 
-def _bare_loop(run: Run, batches: Callable[[], Iterator[tuple[Tensor, Any]]]) -> Loop:
+def _bare_loop(run: Run, phase: PhaseConfig, batches: Callable[[], Iterator[tuple[Tensor, Any]]]) -> Loop:
     """What a careful person would write by hand for this one model."""
 
     def loop(steps: int) -> None:
-        part = trained_part(run.model, run.config.fit.phases[0].train)
+        part = trained_part(run.model, phase.train)
         part.freeze_the_rest()
         part.train_mode()
-        optimizer = build_component(run.config.fit.phases[0].optimizer, part.parameters())
+        optimizer = build_component(phase.optimizer, part.parameters())
         for _, (images, encoded) in zip(range(steps), batches(), strict=False):
             optimizer.zero_grad(set_to_none=True)
             with run.runtime.autocast():
@@ -195,17 +224,17 @@ def _shuffled(rows: Tensor, batch_size: int) -> Iterator[Tensor]:
 
 
 class _Endless(Loader):
-    """Another loader's epochs, one after the other, as a single epoch of `batches` batches."""
+    """Another loader's epochs, one after the other, as a single epoch of `batches` batches, which may be set anew."""
 
-    def __init__(self, loader: Loader, batches: int) -> None:
-        self._loader, self._batches = loader, batches
+    def __init__(self, loader: Loader) -> None:
+        self._loader, self.batches = loader, 0
         self.workers = loader.workers
 
     def __len__(self) -> int:
-        return self._batches
+        return self.batches
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch[Any, Any]]:
-        left = self._batches - start
+        left = self.batches - start
         for number in count(epoch):
             for batch in self._loader.epoch(number):
                 if not left:
@@ -243,9 +272,18 @@ def _seconds(loop: Loop, steps: int) -> float:
     return time.perf_counter() - started
 
 
-def _exhaust(batches: Iterator[Batch[Any, Any]]) -> None:
-    for _ in batches:
+def _exhaust(loader: Loader, steps: int) -> None:
+    endless = _Endless(loader)
+    endless.batches = steps
+    for _ in endless.epoch(0):
         pass
+
+
+def _peak_memory_mib(run: Run) -> float:
+    if run.runtime.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(run.runtime.device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
 
 
 def _wait(run: Run) -> None:

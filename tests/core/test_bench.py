@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.bench import bench
+from toolkit.bench import BenchResult, bench
+from toolkit.errors import ConfigError
 
 CONFIG = {
     "task": "classification",
@@ -33,3 +34,20 @@ def test_a_list_that_runs_sample_by_sample_has_no_bare_loop_with_transforms(tmp_
     result = bench(CONFIG, ["transforms.train=[ElasticTransform, Normalize]", "loader.workers=0"], seconds=0.01, rounds=1)
     assert result.bare is None
     assert "- (some transforms run sample by sample)" in str(result)
+
+
+def test_the_phase_that_is_asked_for_is_timed() -> None:
+    two = CONFIG | {
+        "fit": {"batch_size": 10, "phases": [{"epochs": 1, "optimizer": "sgd"}, {"epochs": 1, "train": "classifier", "optimizer": "sgd"}]}
+    }
+    assert bench(two, seconds=0.01, rounds=1, phase=2).real > 0
+    with pytest.raises(ConfigError, match=r"there is no phase 3 to time; fit.phases has 2"):
+        bench(two, seconds=0.01, rounds=1, phase=3)
+
+
+@pytest.mark.parametrize(("data", "verdict"), [(150.0, "data-bound"), (250.0, "compute-bound")])
+def test_the_verdict_is_what_takes_most_of_the_time(data: float, verdict: str) -> None:
+    result = BenchResult("config", "engine", "cpu", 10, 1, 100.0, 110.0, 120.0, data, 0.9, 512.0)
+    assert result.verdict.startswith(verdict)
+    assert f"(making batches takes {100 / data:.0%} of the time)" in str(result)
+    assert "peak memory                       512 MiB" in str(result)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,10 @@ from toolkit.data.order import Order
 from toolkit.data.prepared import Prepared
 from toolkit.data.sample import Batch, TargetT
 from toolkit.data.transforms import TransformList
-from toolkit.data.tree import to_device
+from toolkit.data.tree import select, to_device
+
+_ROOM_BYTES = 4 * 2**20
+"""Small batches are made several at once, as many as fit in here: each operation on tensors costs microseconds however small they are."""
 
 
 def plan_for(prepared: Prepared[Any], transforms: TransformList) -> DevicePlan | Refusal:
@@ -59,6 +64,8 @@ class DeviceLoader(Loader):
         self._prepared, self._transforms, self._plan, self._encode = prepared, transforms, plan, encode
         self._device, self._channels_last = torch.device(device), channels_last
         transforms.finish.check_channels(plan.output_shape[2])
+        # Always the same batches together, whatever the start, so that a resumed run computes the same bytes.
+        self._together = max(1, _ROOM_BYTES // max(1, 4 * math.prod(plan.output_shape) * batch_size))
 
     def __len__(self) -> int:
         return len(self.order)
@@ -68,10 +75,19 @@ class DeviceLoader(Loader):
 
         In evaluation a process whose share of the last batch is empty does not see it.
         """
-        for batch in range(start, len(self)):
-            positions, in_epoch = self.order.positions(epoch, batch)
-            if len(positions):
-                yield self._make(take(self._prepared, positions), Draws(self.order.entropy(epoch, 0)[:-1], in_epoch))
+        for first in range(start - start % self._together, len(self), self._together):
+            chosen = [self.order.positions(epoch, batch) for batch in range(first, min(first + self._together, len(self)))]
+            positions, in_epoch = (np.concatenate(parts) for parts in zip(*chosen, strict=True))
+            if not len(positions):
+                continue
+            made = self._make(take(self._prepared, positions), Draws(self.order.entropy(epoch, 0)[:-1], in_epoch))
+            if self._together == 1:
+                yield made
+                continue
+            ends = np.cumsum([len(part) for part, _ in chosen]).tolist()
+            for number, (begin, end) in enumerate(pairwise([0, *ends]), start=first):
+                if number >= start and begin < end:
+                    yield select(made, slice(begin, end))
 
     def sample_ids(self) -> tuple[str, ...]:
         return self._prepared.ids(np.arange(len(self._prepared)))

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from toolkit.data.loader import Loader
 from toolkit.data.sample import Batch
-from toolkit.data.tree import concatenate, select, to_device, to_float32
+from toolkit.data.tree import concatenate, map_tensors, select, to_device, to_float32
 from toolkit.evaluation.metrics import Metric, Undefined
 from toolkit.task import Task
 
+_SCORED_AT_ONCE = 16
 Loss = Callable[[Any, Any], Mapping[str, Tensor]]
 
 
@@ -41,6 +42,8 @@ class Scorekeeper:
         self._by_reading: dict[str, list[Metric[Any]]] = {}
         self._loss_sums: dict[str, Tensor] = {}
         self._count = 0
+        self._waiting: list[tuple[Any, Tensor, Any]] = []
+        self._only_counts = all(_only_counts(metric) for metric in self._fresh)
         self.higher_is_better: dict[str, bool] = {}
         """Direction of every score that `compute` named."""
 
@@ -51,10 +54,32 @@ class Scorekeeper:
             terms: loss terms by name, [B] each.
             prediction, truth: of the batch.
         """
+        self._add_losses(terms)
+        self._score(prediction, truth)
+
+    def update_with_output(self, terms: Mapping[str, Tensor], output: Any, to_original: Tensor, truth: Any) -> None:
+        """Take in a batch of the model's outputs; metrics that only count are shown several batches at once, which changes no count."""
+        self._add_losses(terms)
+        if not self._only_counts:
+            self._score(self._task.decode(output, to_original), truth)
+            return
+        self._waiting.append((map_tensors(Tensor.detach, output), to_original, truth))
+        if len(self._waiting) == _SCORED_AT_ONCE:
+            self._score_waiting()
+
+    def _score_waiting(self) -> None:
+        if self._waiting:
+            output, to_original, truth = (concatenate(list(parts)) for parts in zip(*self._waiting, strict=True))
+            self._waiting.clear()
+            self._score(self._task.decode(output, to_original), truth)
+
+    def _add_losses(self, terms: Mapping[str, Tensor]) -> None:
         for term, values in terms.items():
             total = values.detach().sum(dtype=torch.float64)
             self._loss_sums[term] = self._loss_sums[term] + total if term in self._loss_sums else total
         self._count += len(next(iter(terms.values())))
+
+    def _score(self, prediction: Any, truth: Any) -> None:
         for reading, read in self._task.readings(prediction).items():
             if reading not in self._by_reading:
                 self._by_reading[reading] = copy.deepcopy(self._fresh)
@@ -63,6 +88,7 @@ class Scorekeeper:
 
     def compute(self, processes: Processes) -> tuple[dict[str, float], dict[str, str]]:
         """Scores over all processes by name (`reading/metric`), and why some are undefined."""
+        self._score_waiting()
         readings = sorted({reading for part in processes.gather(sorted(self._by_reading)) for reading in part})
         scores, undefined = self._mean_losses(processes)
         self.higher_is_better = dict.fromkeys([*scores, *undefined], False)
@@ -91,6 +117,7 @@ class Scorekeeper:
 
     def state(self, processes: Processes) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What all processes have accumulated so far, for a checkpoint within an epoch."""
+        self._score_waiting()
         tensors = {f"loss/{term}": _summed(total, processes) for term, total in self._loss_sums.items()}
         for reading, metrics in self._by_reading.items():
             for index, metric in enumerate(metrics):
@@ -193,6 +220,11 @@ def _in_order(loader: Loader, parts: Sequence[Kept], processes: Processes) -> Ke
         select(concatenate([share.truths for share in shares]), order),
         torch.cat([share.losses for share in shares])[order],
     )
+
+
+def _only_counts(metric: Metric[Any]) -> bool:
+    """Whether its state is whole numbers alone, whose sums no grouping of the samples changes."""
+    return not metric.rows and not any(total.is_floating_point() for total in metric.sums.values())
 
 
 def _gathered(rows: Tensor, processes: Processes) -> Tensor:

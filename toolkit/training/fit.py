@@ -255,7 +255,7 @@ class Trainer:
                 torch.autograd.backward(total.sum() * (job.runtime.world / job.config.batch_size))
             losses.append(total.detach())
             with torch.no_grad():
-                scores.update(terms, job.task.decode(output, part.to_original), part.truth)
+                scores.update_with_output(terms, output, part.to_original, part.truth)
         active.penalise(job.config.penalty)
         if job.config.clip_norm:
             nn.utils.clip_grad_norm_(active.part.parameters(), job.config.clip_norm)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from toolkit.config.run_config import RuntimeConfig
 from toolkit.cores import usable_cores
 from toolkit.errors import ConfigError
+from toolkit.training.memory import keep_freed_memory
 
 T = TypeVar("T")
 
@@ -149,6 +150,8 @@ def active(runtime: Runtime) -> Iterator[None]:
     """Set threads and determinism, join the other processes, and undo it all afterwards."""
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(runtime.threads)
+    if runtime.device.type == "cpu":
+        keep_freed_memory()
     if runtime.deterministic and runtime.device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
