@@ -29,6 +29,7 @@ from torch import nn
 
 from toolkit.config.nodes import Position
 from toolkit.config.run_config import ComponentConfig, FitConfig, RunConfig
+from toolkit.data.cache import Cache
 from toolkit.data.device_engine import DeviceLoader, plan_for
 from toolkit.data.device_transforms import Refusal
 from toolkit.data.keeping import MemoryBudget
@@ -38,7 +39,6 @@ from toolkit.data.prepared import Prepared, prepare, prepare_parts
 from toolkit.data.sample import DataInfo, Dataset, Pixels, Split
 from toolkit.data.split import validation_indices
 from toolkit.data.transforms import TransformList
-from toolkit.data.tree import map_tensors
 from toolkit.data.worker_engine import WorkerLoader
 from toolkit.errors import ConfigError, PluginError, ToolkitError
 from toolkit.evaluation.evaluate import Loss, Pass
@@ -46,6 +46,7 @@ from toolkit.evaluation.evaluation import Evaluation
 from toolkit.evaluation.metrics import Metric
 from toolkit.extension.discovery import Plugins
 from toolkit.models.model import Shape, count_parameters, output_shape
+from toolkit.models.weights import load_pretrained
 from toolkit.task import Task
 from toolkit.training.fit import BatchTransform, Job
 from toolkit.training.phases import trained_part
@@ -68,7 +69,7 @@ class DataPart:
 class Data:
     """All splits of a run's data.
 
-    fingerprint: SHA-256 over the names of all samples and the pictures, targets and truths kept in memory.
+    fingerprint: SHA-256 over the names of all samples, their prepared pictures, targets and truths, wherever these are kept.
     """
 
     parts: Mapping[Split, DataPart]
@@ -141,11 +142,18 @@ class Run:
 
 
 def build_run(
-    config: RunConfig, plugins: Plugins, runtime: Runtime, *, synthetic: bool = False, on_reading: Callable[[str], None] = lambda text: None
+    config: RunConfig,
+    plugins: Plugins,
+    runtime: Runtime,
+    *,
+    synthetic: bool = False,
+    pretrained: bool = True,
+    on_reading: Callable[[str], None] = lambda text: None,
 ) -> Run:
     """Build everything a run needs; nothing is written.
 
     Args:
+        pretrained: read the config's file of weights; not where a checkpoint takes their place.
         on_reading: told in a line what was read and how batches are made.
 
     Raises: ConfigError, DataError or PluginError with the component that failed.
@@ -155,6 +163,8 @@ def build_run(
     task: Task[Any, Any, Any, Any] = build_component(config.task, info)
     seed_torch(config.seed)
     model: nn.Module = build_with_parts(config.model, info, info)
+    if config.pretrained is not None and pretrained:
+        on_reading(load_pretrained(model, config.pretrained))
     runtime = with_layout(runtime, config.runtime, model)
     runtime.place(model)
     for phase in config.fit.phases:
@@ -236,34 +246,34 @@ def _call(config: ComponentConfig, supplied: Sequence[Any], options: Mapping[str
 
 def _read_data(config: RunConfig) -> Data:
     """Every split, read and prepared; train and validation share their pictures where both begin with the same transforms."""
-    budget = MemoryBudget(config.loader.memory_gib)
+    budget, cache = MemoryBudget(config.loader.memory_gib), Cache(config.loader.cache_gib)
     training = TransformList([build_component(t) for t in config.transforms.train])
     evaluation = TransformList([build_component(t) for t in config.transforms.eval], evaluation=True)
     train: Dataset[Any] = build_component(config.data, "train")
     parts: dict[Split, DataPart] = {}
     if "validation" in train.splits:
-        parts["train"] = _whole(train, training, budget, "training")
-        parts["validation"] = _whole(build_component(config.data, "validation"), evaluation, budget, "validation")
+        parts["train"] = _whole(train, training, budget, cache, "training")
+        parts["validation"] = _whole(build_component(config.data, "validation"), evaluation, budget, cache, "validation")
     else:
         kept, cut = validation_indices(len(train), config.validation)
-        ours, theirs = prepare_parts(train, (training, kept), (evaluation, cut), budget=budget)
+        ours, theirs = prepare_parts(train, (training, kept), (evaluation, cut), budget=budget, cache=cache)
         parts["train"] = DataPart(train, kept, training, ours)
         parts["validation"] = DataPart(train, cut, evaluation, theirs)
     if "test" in train.splits and config.test:
-        parts["test"] = _whole(build_component(config.data, "test"), evaluation, budget, "test")
+        parts["test"] = _whole(build_component(config.data, "test"), evaluation, budget, cache, "test")
     return Data(parts, _fingerprint(parts))
 
 
-def _whole(dataset: Dataset[Any], transforms: TransformList, budget: MemoryBudget, part: str) -> DataPart:
-    return DataPart(dataset, np.arange(len(dataset)), transforms, prepare(dataset, transforms, budget=budget, part=part))
+def _whole(dataset: Dataset[Any], transforms: TransformList, budget: MemoryBudget, cache: Cache, part: str) -> DataPart:
+    prepared = prepare(dataset, transforms, budget=budget, part=part, cache=cache)
+    return DataPart(dataset, np.arange(len(dataset)), transforms, prepared)
 
 
 def _fingerprint(parts: Mapping[Split, DataPart]) -> str:
     digest = hashlib.sha256()
     for split, part in parts.items():
-        prepared, store = part.prepared, part.prepared.store
-        digest.update(f"{split}\n".encode() + "\n".join(prepared.ids(np.arange(len(prepared)))).encode())
-        map_tensors(lambda tensor: digest.update(tensor.contiguous().numpy().data), (store.images, store.targets, store.truth))
+        ids = part.prepared.ids(np.arange(len(part.prepared)))
+        digest.update("\n".join([split, *ids, part.prepared.store.digest]).encode())
     return digest.hexdigest()
 
 

@@ -131,7 +131,7 @@ def evaluate(folder: str | Path, split: Split = "test") -> tuple[dict[str, float
     run_dir, beginning, plugins, checked = _reopen(folder)
     runtime = runtime_here(checked.runtime)
     with active(runtime):
-        built = build_run(checked, plugins, runtime, synthetic=beginning.synthetic)
+        built = build_run(checked, plugins, runtime, synthetic=beginning.synthetic, pretrained=False)
         possible = [part for part in SPLITS if part in built.loaders]
         if split not in possible:
             raise ConfigError(f"data set '{checked.data.name}' has no {split} part to evaluate; there are: {', '.join(possible)}")
@@ -237,7 +237,8 @@ def _build_and_fit(
     earlier_s = sum(row["seconds"] for row in read_jsonl(folder.timings_jsonl)[: len(checkpoint.state["history"])]) if checkpoint else 0.0
     started = time.perf_counter() - earlier_s
     progress.log(f"reading {config.data.name}")
-    built = build_run(config, plugins, runtime, synthetic=beginning.synthetic, on_reading=progress.log)
+    fresh = checkpoint is None
+    built = build_run(config, plugins, runtime, synthetic=beginning.synthetic, pretrained=fresh, on_reading=progress.log)
     built = dataclasses.replace(built, folder=folder.path)
     if beginning.data_fingerprint not in (None, built.data.fingerprint):
         raise DataError(f"{folder.path} began with other data (their fingerprint differs); restore them, or start a new run")

@@ -8,6 +8,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from toolkit.data.sample import DataInfo
+from toolkit.models.dropout import Dropout
 from toolkit.models.model import Head, Shape
 
 
@@ -31,7 +32,7 @@ class LinearHead(Head):
         super().__init__()
         channels, height, width = in_shape
         self.pool = {"mean": nn.AdaptiveAvgPool2d(1), "max": nn.AdaptiveMaxPool2d(1), "none": nn.Identity()}[pool]
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(channels * (height * width if pool == "none" else 1), info.num_outputs)
 
     def forward(self, features: Tensor) -> Tensor:
