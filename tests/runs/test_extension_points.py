@@ -127,3 +127,19 @@ def test_a_run_may_leave_the_test_data_alone(tmp_path: Path) -> None:
     assert not [name for name in result.scores if name.startswith("test/")]
     with pytest.raises(ConfigError, match=r"data set 'grey' has no test part to evaluate; there are: validation"):
         toolkit.evaluate(tmp_path / "run")
+
+
+def test_a_compiled_model_is_guided_and_scored_as_one_that_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[torch.nn.Module] = []
+    real = torch.compile
+
+    def compile_without_a_compiler(model: torch.nn.Module) -> Any:
+        compiled.append(model)
+        return real(model, backend="eager")
+
+    monkeypatch.setattr(torch, "compile", compile_without_a_compiler)
+    result = train(GUIDED, tmp_path / "run", "runtime.compile=true")
+    assert len(compiled) == 2  # one for each phase
+    assert (5 in {size for _, size in seen("batch")}) or seen("batch")
+    monkeypatch.undo()
+    assert result.scores == pytest.approx(train(GUIDED, tmp_path / "plain").scores, rel=1e-5)

@@ -73,11 +73,14 @@ class LoaderConfig:
         itself, sample by sample; auto takes device where it can do every list of `transforms`, and says why where it cannot.
     workers: processes of the worker engine beside the main one; auto is 0 where nothing is left to do per sample.
     memory_gib: prepared pictures (decoded, deterministic transforms done) are kept in memory up to this size.
+    cache_gib: those that take long to make, or do not fit into the memory, are kept in a cache on disk ($TOOLKIT_CACHE, or
+        vision-toolkit in the user's cache folder) for the next run, up to this size over all runs; 0 keeps none.
     """
 
     engine: Literal["auto", "device", "worker"] = "auto"
     workers: Annotated[int, Ge(0)] | Literal["auto"] = "auto"
     memory_gib: Annotated[float, Ge(0)] = 4.0
+    cache_gib: Annotated[float, Ge(0)] = 20.0
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,7 @@ class RuntimeConfig:
     device: auto takes an accelerator where there is one.
     precision: bfloat16 is autocast (weights stay float32); auto takes it where the hardware has it.
     channels_last: memory layout of pictures and convolutions.
+    compile: train through torch.compile, which pays after minutes; auto does not, since on which GPU it pays was not measured.
     threads: of the CPU in each process; auto shares the cores among the processes.
     deterministic: only algorithms that give the same bytes each time (the CPU always does).
     """
@@ -171,6 +175,7 @@ class RuntimeConfig:
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
+    compile: bool | Literal["auto"] = "auto"
     threads: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
     deterministic: bool = False
 

@@ -65,7 +65,8 @@ class OnePass(Protocol):
 
 def training_output(model: nn.Module, images: Tensor, encoded: Any) -> Any:
     """What the model gives while it trains; one with `guided = True` is shown the batch's encoded targets too."""
-    inner = model.module if isinstance(model, DistributedDataParallel) else model
+    inner = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+    inner = inner.module if isinstance(inner, DistributedDataParallel) else inner
     return model(images, encoded) if getattr(inner, "guided", False) else model(images)
 
 

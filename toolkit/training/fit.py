@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -170,7 +170,10 @@ class Trainer:
             restore_optimizer(optimizer, self._checkpoint.tensors.get("optimizer", {}), self._checkpoint.state["optimizer"])
         else:
             self._prepare(phase)
-        model = DistributedDataParallel(job.model) if job.runtime.world > 1 else job.model
+        model: nn.Module = DistributedDataParallel(job.model) if job.runtime.world > 1 else job.model
+        if job.runtime.compile:
+            # Without CUDA graphs: the next step would overwrite outputs that wait to be scored.
+            model = cast(nn.Module, torch.compile(model))
         name = phase.train if isinstance(phase.train, str) else "+".join(phase.train)
         active = ActivePhase(name, part, model, optimizer, rates, schedule)
         active.watch(self._rows_of_phase())

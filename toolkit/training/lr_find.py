@@ -28,7 +28,9 @@ DIVERGED = 4.0
 
 _MEMORY = 0.9  # of the running loss, per step
 _SMOOTHED_SHARE = 1 / 40  # standard deviation of the smoothing, as a share of the planned steps
-_MARGIN = 0.01  # a fall of less than this share of the first loss is none
+_LEAST_SMOOTHING = 2.0  # steps
+_MARGIN = 0.01  # a fall by less than this share of the first loss is none,
+_NOISE = 2.0  # nor is one by less than so many standard deviations of the batches' losses about the smoothed ones
 
 RULE = "the rate at which the smoothed loss falls most steeply per decade, before its lowest point"
 
@@ -97,7 +99,8 @@ def read_range_test(rates: list[float], losses: list[float], steps: int, diverge
     smoothed = smooth(np.array(losses), steps)
     slope = np.gradient(smoothed, np.log10(rates))
     lowest = int(smoothed.argmin())
-    fell = lowest > 0 and smoothed[0] - smoothed[lowest] > _MARGIN * abs(smoothed[0])
+    noise = float((np.array(losses) - smoothed)[: lowest + 1].std())
+    fell = lowest > 0 and smoothed[0] - smoothed[lowest] > max(_MARGIN * abs(smoothed[0]), _NOISE * noise)
     steepest = int(slope[: lowest + 1].argmin())
     return RangeTest(
         tuple(rates),
@@ -111,7 +114,7 @@ def read_range_test(rates: list[float], losses: list[float], steps: int, diverge
 
 def smooth(losses: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
     """Without lag: a running mean would shift every feature to higher rates."""
-    smoothed: NDArray[np.float64] = gaussian_filter1d(losses, steps * _SMOOTHED_SHARE, mode="nearest")
+    smoothed: NDArray[np.float64] = gaussian_filter1d(losses, max(_LEAST_SMOOTHING, steps * _SMOOTHED_SHARE), mode="nearest")
     return smoothed
 
 

@@ -37,6 +37,7 @@ class Runtime:
     deterministic: bool
     rank: int = 0
     world: int = 1
+    compile: bool = False
     reasons: tuple[str, ...] = ()
 
     @property
@@ -97,12 +98,15 @@ class Runtime:
             device=str(self.device),
             precision="bfloat16" if self.precision == "bfloat16" else "float32",
             channels_last=self.channels_last,
+            compile=self.compile,
             threads=self.threads,
             deterministic=self.deterministic,
         )
 
     def __str__(self) -> str:
         text = f"device {self.device}, {self.precision}, channels_last {'on' if self.channels_last else 'off'}, {self.threads} threads"
+        if self.compile:
+            text += ", compiled"
         if self.world > 1:
             text += f", process {self.rank} of {self.world}"
         return text + (f" ({'; '.join(self.reasons)})" if self.reasons else "")
@@ -121,7 +125,17 @@ def choose_runtime(config: RuntimeConfig) -> Runtime:
         precision = "bfloat16" if fast else "float32"
         reasons.append(f"{precision}: {reason}")
     threads = config.threads if config.threads != "auto" else max(1, usable_cores() // world)
-    return Runtime(device, precision, config.channels_last is True, threads, config.deterministic, rank, world, tuple(reasons))
+    return Runtime(
+        device,
+        precision,
+        channels_last=config.channels_last is True,
+        threads=threads,
+        deterministic=config.deterministic,
+        rank=rank,
+        world=world,
+        compile=config.compile is True,
+        reasons=tuple(reasons),
+    )
 
 
 def with_layout(runtime: Runtime, config: RuntimeConfig, model: nn.Module) -> Runtime:

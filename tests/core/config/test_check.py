@@ -159,7 +159,7 @@ def test_validation_stands_beside_the_data_sets_options(registry: Registry) -> N
         (
             MODEL,
             MODEL + "loader: {zzz: 1}\n",
-            "4:10: loader.zzz: unknown key 'zzz'; there are: engine, workers, memory_gib",
+            "4:10: loader.zzz: unknown key 'zzz'; there are: engine, workers, memory_gib, cache_gib",
         ),
         (FIT, "fit: {}\n", "4:1: fit: needs 'phases'"),
         (FIT, "fit: {phases: []}\n", "4:1: fit: needs 'phases'"),

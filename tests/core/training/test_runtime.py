@@ -32,12 +32,12 @@ def test_without_an_accelerator_auto_takes_the_cpu_and_says_so(monkeypatch: pyte
 
 
 def test_what_is_configured_is_not_second_guessed() -> None:
-    config = RuntimeConfig(device="cpu", precision="float32", channels_last=True, threads=3, deterministic=True)
+    config = RuntimeConfig(device="cpu", precision="float32", channels_last=True, compile=True, threads=3, deterministic=True)
     runtime = choose_runtime(config)
-    assert runtime == Runtime(torch.device("cpu"), "float32", channels_last=True, threads=3, deterministic=True)
+    assert runtime == Runtime(torch.device("cpu"), "float32", channels_last=True, threads=3, deterministic=True, compile=True)
     assert runtime.resolved() == config
     assert with_layout(runtime, config, nn.Linear(2, 2)) is runtime
-    assert str(runtime) == "device cpu, float32, channels_last on, 3 threads"
+    assert str(runtime) == "device cpu, float32, channels_last on, 3 threads, compiled"
 
 
 @pytest.mark.parametrize(
