@@ -15,7 +15,7 @@ test: $(VENV)/installed-for-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy toolkit plugins
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # uv installs the same packages as pip, in a fraction of the time.
 $(BIN)/uv:

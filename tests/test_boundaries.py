@@ -26,7 +26,8 @@ FLOORS = (
     ("models", "evaluation"),
     ("training",),
     ("reporting",),
-    ("build", "builtin", "calibration", "run_folder", "runs", "bench", "predictor", "testing", "summary"),
+    ("build", "builtin", "calibration", "run_folder", "runs", "bench", "predictor", "testing", "summary", "visualize", "exporting"),
+    ("studies",),
     ("cli",),
 )
 """Lowest first. A file imports only from its own floor or a lower one; names are files or folders of `toolkit/`."""

@@ -14,7 +14,23 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from toolkit.cli import bench, check, evaluate, inspect_plugins, predict, report, resume, run
+from toolkit.cli import (
+    bench,
+    check,
+    compare,
+    evaluate,
+    export,
+    grid,
+    inspect_plugins,
+    lr_find,
+    predict,
+    report,
+    resume,
+    run,
+    summary,
+    sweep,
+    visualize,
+)
 from toolkit.cli.options import debug_wanted
 from toolkit.errors import ConfigError, PluginError, ResourceError, ToolkitError
 
@@ -104,7 +120,14 @@ app.command("schema")(check.schema)
 app.command("list")(inspect_plugins.list_components)
 app.command("plugins")(inspect_plugins.plugins)
 app.command("report")(report.report)
+app.command("summary")(summary.summary)
+app.command("visualize")(visualize.visualize)
+app.command("export")(export.export)
 app.command("bench")(bench.bench)
+app.command("grid")(grid.grid)
+app.command("compare")(compare.compare)
+app.command("lr-find")(lr_find.lr_find)
+app.command("sweep")(sweep.sweep)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -14,7 +14,10 @@ import pytest
 from toolkit.cli import main
 
 Command = Callable[..., "CompletedProcess[str]"]
-VERBS = ("run", "resume", "evaluate", "predict", "check", "show", "schema", "list", "plugins", "report", "bench")
+VERBS = (
+    *("run", "resume", "evaluate", "predict", "check", "show", "schema", "list", "plugins", "report", "summary", "visualize", "export"),
+    *("bench", "grid", "compare", "lr-find", "sweep"),
+)
 
 
 def python(*arguments: str) -> CompletedProcess[str]:
@@ -69,7 +72,7 @@ def test_arguments_can_be_given_by_a_script(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit) as ended:
         main(["list", "task"])
     assert ended.value.code == 0
-    assert capsys.readouterr().out.startswith("task       classification ")
+    assert capsys.readouterr().out.startswith("task       anomaly ")
 
 
 def test_ctrl_c_before_there_is_a_run_ends_with_130_and_no_traceback(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,122 @@
+"""Grid files: what they expand to, and how their mistakes are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from toolkit.errors import ConfigError
+from toolkit.extension.registry import Registry
+from toolkit.studies.grid_file import read_grid
+
+Study = Callable[[str], Path]
+SHIPPED = sorted((Path(__file__).parents[3] / "configs" / "grids").glob("*.yaml"))
+
+WHOLE = """\
+config: tiny.yaml
+set: {fit.batch_size: 16}
+axes:
+  model.hidden: [[8], [16, 16]]
+  optimizer:
+    adam: {fit.phases.0.optimizer: {name: adam, lr: 1e-3}}
+    sgd: {fit.phases.0.optimizer: {name: sgd, lr: 1e-2, momentum: 0.9}, fit.phases.0.epochs: 2}
+seeds: [0, 7]
+scores: [test/accuracy]
+"""
+
+
+def problem(study: Study, registry: Registry, text: str) -> str:
+    with pytest.raises(ConfigError, match=r"\A[\s\S]+\Z") as caught:
+        read_grid(study(text), synthetic=False, registry=registry)
+    return str(caught.value)
+
+
+def test_a_grid_is_every_combination_with_the_seeds_varying_fastest(study: Study, registry: Registry) -> None:
+    grid = read_grid(study(WHOLE), synthetic=False, registry=registry)
+    assert [cell.name for cell in grid.cells] == [
+        "hidden=8,optimizer=adam,seed=0",
+        "hidden=8,optimizer=adam,seed=7",
+        "hidden=8,optimizer=sgd,seed=0",
+        "hidden=8,optimizer=sgd,seed=7",
+        "hidden=16-16,optimizer=adam,seed=0",
+        "hidden=16-16,optimizer=adam,seed=7",
+        "hidden=16-16,optimizer=sgd,seed=0",
+        "hidden=16-16,optimizer=sgd,seed=7",
+    ]
+    assert (grid.axes, grid.seeds, grid.scores) == (("hidden", "optimizer"), (0, 7), ("test/accuracy",))
+    last = grid.cells[-1].config
+    assert last.model.options["hidden"] == (16, 16)
+    assert (last.fit.batch_size, last.seed, last.fit.phases[0].epochs) == (16, 7, 2)
+    assert (last.fit.phases[0].optimizer.name, last.fit.phases[0].optimizer.options["momentum"]) == ("sgd", 0.9)
+
+
+def test_the_settings_of_a_cell_are_overrides_that_the_run_command_takes(study: Study, registry: Registry) -> None:
+    cell = read_grid(study(WHOLE), synthetic=False, registry=registry).cells[0]
+    assert [str(setting) for setting in cell.settings] == [
+        "fit.batch_size=16",
+        "model.hidden=[8]",
+        'fit.phases.0.optimizer={"name": "adam", "lr": 0.001}',
+        "seed=0",
+    ]
+
+
+def test_without_seeds_and_axes_a_grid_is_one_run_with_seed_0(study: Study, registry: Registry) -> None:
+    grid = read_grid(study("config: tiny.yaml\nscores: [test/accuracy]"), synthetic=False, registry=registry)
+    assert [cell.name for cell in grid.cells] == ["seed=0"]
+
+
+def test_problems_of_all_cells_are_told_once_with_their_place_in_the_grid_file(study: Study, registry: Registry, tmp_path: Path) -> None:
+    text = WHOLE.replace("[16, 16]", "[16, x]").replace("momentum: 0.9", "momentum: 9")
+    assert problem(study, registry, text).splitlines() == [
+        f"2 problems in {tmp_path}/study.yaml",
+        f"  {tmp_path}/study.yaml:7:11: fit.phases.0.optimizer.momentum: input should be less than 1, got 9",
+        f"  {tmp_path}/study.yaml:4:23: model.hidden.1: input should be a valid integer, got 'x'",
+    ]
+
+
+def test_a_path_that_leads_nowhere_is_told_with_its_place(study: Study, registry: Registry, tmp_path: Path) -> None:
+    text = WHOLE.replace("fit.batch_size: 16", "fit.phases.3.epochs: 16")
+    told = f"{tmp_path}/study.yaml:2:7: fit.phases.3.epochs=16: fit.phases has 1 item, number 0; there is no 3"
+    assert problem(study, registry, text) == told
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("config: tiny.yaml", "config: tinny.yaml", "1:1: config: no config file at {folder}/tinny.yaml; did you mean {folder}/tiny.yaml?"),
+        ("scores:", "score:", "study needs 'scores'"),
+        ("scores:", "score:", "9:1: unknown key 'score'; did you mean 'scores'?"),
+        ("[0, 7]", "[0, -1]", "8:1: seeds.1: input should be greater than or equal to 0, got -1"),
+        ("[0, 7]", "[7, 7]", "8:1: seeds: a seed stands there twice: 7, 7"),
+        ("[[8], [16, 16]]", "[]", "4:3: axes.model.hidden: an axis needs at least one value"),
+        ("[[8], [16, 16]]", "[[8], [8]]", "4:3: axes.model.hidden: value [8] stands there twice; leave one out"),
+        ("[[8], [16, 16]]", "8", "4:3: axes.model.hidden: an axis is a list of plain values, or a mapping of labels to overrides"),
+        ("[[8], [16, 16]]", "[{a: 1}]", "4:3: axes.model.hidden: an axis is a list of plain values, or a mapping of labels to overrides"),
+        ("model.hidden: [[8], [16, 16]]", "model.x: [1 2, 1-2]", "4:3: axes.model.x: 1 2 and 1-2 would share a folder; give them labels"),
+        ("model.hidden: [[8], [16, 16]]", "seed: [1, 2]", "4:3: axes.seed: seeds are no axis, the table shows their spread"),
+        ("set: {fit.batch_size: 16}", "set: [1]", "2:1: set: input should be a mapping, got [1]"),
+    ],
+)
+def test_a_mistake_in_a_grid_file_is_told_with_its_place(
+    study: Study, registry: Registry, tmp_path: Path, old: str, new: str, told: str
+) -> None:
+    assert told.format(folder=tmp_path) in problem(study, registry, WHOLE.replace(old, new))
+
+
+def test_a_grid_file_that_is_a_list_is_refused(study: Study, registry: Registry) -> None:
+    told = r"study\.yaml:1:1: a study is a mapping with config, set, axes, seeds, scores, got \[1\]$"
+    with pytest.raises(ConfigError, match=told):
+        read_grid(study("[1]"), synthetic=False, registry=registry)
+
+
+def test_axes_whose_paths_end_alike_are_called_by_their_whole_path(study: Study, registry: Registry) -> None:
+    text = "config: tiny.yaml\naxes: {fit.phases.0.optimizer.lr: [1e-2], data.size: [80], a.size: {x: {seed: 0}}}\nscores: [val/loss]"
+    grid = read_grid(study(text), synthetic=False, registry=registry)
+    assert grid.axes == ("lr", "data.size", "a.size")
+
+
+@pytest.mark.parametrize("shipped", SHIPPED, ids=lambda file: file.name)
+def test_every_shipped_grid_is_right(shipped: Path, registry: Registry) -> None:
+    assert read_grid(shipped, synthetic=False, registry=registry).cells

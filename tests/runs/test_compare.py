@@ -1,0 +1,76 @@
+"""`toolkit compare`: runs side by side."""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+import toolkit
+from toolkit.data.images import read_image
+from toolkit.errors import ConfigError
+from toolkit.reporting.files import read_jsonl
+from toolkit.studies.compare import compare
+
+Command = Callable[..., "CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def small_run(tiny: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = ["fit.phases.0.epochs=1", "model={name: mlp, hidden: [8]}", "plots=[]"]
+    return toolkit.run(tiny, settings, out=tmp_path_factory.mktemp("compared") / "small").folder
+
+
+def table(out: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((out / "compare.csv").read_text().splitlines()))
+
+
+def test_the_table_says_what_the_run_folders_say(finished_run: Path, small_run: Path, tmp_path: Path, command: Command) -> None:
+    ended = command("compare", finished_run, small_run, "--out", tmp_path / "out")
+    assert ended.returncode == 0
+    rows = table(tmp_path / "out")
+    assert [row["run"] for row in rows] == ["tiny", "small"]
+    for row, folder in zip(rows, (finished_run, small_run), strict=True):
+        results = json.loads((folder / "results.json").read_text())
+        assert float(row["test/accuracy"]) == results["scores"]["test/accuracy"]
+        assert int(row["parameters"]) == results["model"]["parameters"]
+        each = results["model"]["parameters"] / (100 * results["scores"]["test/accuracy"])
+        assert int(row["parameters per % of test/accuracy"]) == round(each)
+        seconds = statistics.median(timing["seconds"] for timing in read_jsonl(folder / "timings.jsonl"))
+        assert float(row["time per epoch (s)"]) == seconds
+    assert "test/accuracy/circle" not in rows[0]
+    assert (tmp_path / "out" / "compare.md").read_text() in ended.stdout
+    assert "data:image/png;base64," in (tmp_path / "out" / "compare.html").read_text()
+    assert read_image(tmp_path / "out" / "compare.png").std() > 5  # something is drawn
+
+
+def test_the_first_chosen_score_is_set_against_the_parameters(finished_run: Path, small_run: Path, tmp_path: Path) -> None:
+    compare([finished_run, small_run], out=tmp_path, scores=["val/loss", "test/accuracy"])
+    (row, _) = table(tmp_path)
+    assert list(row)[2:6] == ["parameters", "val/loss", "test/accuracy", "parameters per % of val/loss"]
+    loss = json.loads((finished_run / "results.json").read_text())["scores"]["val/loss"]
+    assert loss > 1
+    assert row["parameters per % of val/loss"] == ""  # no share of one
+
+
+def test_a_run_that_has_not_finished_shows_its_curves_and_says_so(finished_run: Path, copied_run: Path, tmp_path: Path) -> None:
+    (copied_run / "results.json").unlink()
+    page = compare([finished_run, copied_run], out=tmp_path / "out")
+    assert "copied has not finished: 3 epochs are done" in page.with_suffix(".md").read_text()
+    assert table(tmp_path / "out")[1]["test/accuracy"] == ""
+
+
+def test_a_score_that_no_run_has_is_refused(finished_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^no run has a score named 'test/acuracy'; there are: val/loss, .*test/accuracy"):
+        compare([finished_run], out=tmp_path, scores=["test/acuracy"])
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^no run in .*: looked for "):
+        compare([tmp_path], out=tmp_path / "out")

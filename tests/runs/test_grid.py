@@ -1,0 +1,124 @@
+"""`toolkit grid`: cells run, kept, resumed and refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+import yaml
+
+from toolkit import runs
+from toolkit.errors import ConfigError, StoppedError
+from toolkit.studies.grid import run_grid
+
+Command = Callable[..., "CompletedProcess[str]"]
+
+GRID = """\
+config: tiny.yaml
+set: {fit.phases.0.epochs: 1, plots: [], model: {name: mlp, hidden: [8]}}
+axes: {fit.phases.0.optimizer.lr: [1e-3, 1e-2]}
+seeds: [0, 1]
+scores: [test/accuracy, val/loss]
+"""
+
+
+@pytest.fixture
+def grid(tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Four cells of a moment each."""
+    monkeypatch.setattr(runs, "plot_curves", lambda *args, **kwargs: [])  # most of the time of so small a run
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny))
+    file = tmp_path / "grid.yaml"
+    file.write_text(GRID)
+    return file
+
+
+def results_of(cell: Path) -> Any:
+    return json.loads((cell / "results.json").read_text())
+
+
+def test_a_grid_runs_every_cell_and_its_table_has_mean_and_spread_of_their_results(grid: Path, tmp_path: Path, command: Command) -> None:
+    ended = command("grid", grid, "--out", tmp_path / "out")
+    assert ended.returncode == 0
+    cells = tmp_path / "out" / "cells"
+    names = sorted(cell.name for cell in cells.iterdir())
+    assert names == ["lr=0.001,seed=0", "lr=0.001,seed=1", "lr=0.01,seed=0", "lr=0.01,seed=1"]
+    rows = list(csv.DictReader((tmp_path / "out" / "table.csv").read_text().splitlines()))
+    assert [row["lr"] for row in rows] == ["0.001", "0.01"]
+    for row in rows:
+        losses = [results_of(cells / f"lr={row['lr']},seed={seed}")["scores"]["val/loss"] for seed in (0, 1)]
+        assert float(row["val/loss"]) == pytest.approx(statistics.mean(losses))
+        assert float(row["val/loss sd"]) == pytest.approx(statistics.stdev(losses))
+        assert row["finished"] == "2 of 2"
+    assert (tmp_path / "out" / "table.md").read_text() in ended.stdout
+    assert [yaml.safe_load((cells / name / "config.yaml").read_text())["seed"] for name in names] == [0, 1, 0, 1]
+
+    before = {file: file.read_bytes() for file in cells.rglob("*") if file.is_file()}
+    assert command("grid", grid, "--out", tmp_path / "out").stdout.startswith("4 cells, 4 finished before")
+    assert {file: file.read_bytes() for file in cells.rglob("*") if file.is_file()} == before
+
+
+def test_a_cell_that_fails_does_not_stop_the_others_and_stands_in_the_table_with_its_reason(grid: Path, tmp_path: Path) -> None:
+    grid.write_text(GRID.replace("1e-2", "1e+38").replace("[0, 1]", "[0]"))
+    result = run_grid(grid, out=tmp_path / "out")
+    assert [*result.failures] == ["lr=1e+38,seed=0"]
+    (reason,) = result.failures.values()
+    assert "is not finite" in reason
+    table = result.table[1].read_text()
+    assert f": {reason}" in table
+    assert "0 of 1" in table
+    assert "1 of 1" in table
+
+
+def test_a_stopped_grid_goes_on_within_the_cell_it_was_stopped_in(
+    grid: Path, tmp_path: Path, stop_after_epoch: Callable[..., None]
+) -> None:
+    grid.write_text(GRID.replace("epochs: 1", "epochs: 2").replace("[0, 1]", "[0]"))
+    stop_after_epoch(1)
+    with pytest.raises(StoppedError, match=r"^stopped by SIGTERM; the same command goes on with what is not finished$") as caught:
+        run_grid(grid, out=tmp_path / "out")
+    assert caught.value.exit_code == 128 + signal.SIGTERM
+    stopped = tmp_path / "out" / "cells" / "lr=0.001,seed=0"
+    first_row = (stopped / "metrics.jsonl").read_text()
+    assert not (stopped / "results.json").exists()
+    stop_after_epoch(None)
+    assert run_grid(grid, out=tmp_path / "out").failures == {}
+    assert (stopped / "metrics.jsonl").read_text().startswith(first_row)
+    assert "resumed after epoch 1" in (stopped / "log.txt").read_text()
+
+
+def test_a_grid_may_grow_in_its_folder_but_no_cell_may_change_or_go(grid: Path, tmp_path: Path) -> None:
+    grid.write_text(GRID.replace("[1e-3, 1e-2]", "[1e-2]").replace("[0, 1]", "[0]"))
+    run_grid(grid, out=tmp_path / "out")
+    grid.write_text(GRID.replace("[1e-3, 1e-2]", "[1e-2]").replace("[0, 1]", "[0]").replace("epochs: 1", "epochs: 5"))
+    changed = r"out began with another grid: cell lr=0.01,seed=0 had fit.phases.0.epochs 1, now it is 5; put it back, or name a new folder"
+    with pytest.raises(ConfigError, match=changed):
+        run_grid(grid, out=tmp_path / "out")
+    grid.write_text(GRID.replace("1e-2", "2e-2").replace("[0, 1]", "[0]"))
+    with pytest.raises(ConfigError, match=r"cell lr=0.01,seed=0 is no longer in .*grid.yaml; put it back, or name a new folder"):
+        run_grid(grid, out=tmp_path / "out")
+    grid.write_text(GRID.replace("[1e-3, 1e-2]", "[1e-2]"))
+    assert run_grid(grid, out=tmp_path / "out").finished == 2
+
+
+def test_nothing_runs_where_one_cell_is_wrong(grid: Path, tmp_path: Path, command: Command) -> None:
+    grid.write_text(GRID.replace("1e-2", "-1"))
+    ended = command("grid", grid, "--out", tmp_path / "out")
+    assert ended.returncode == 2
+    assert ended.stderr == f"error: {grid}:3:42: fit.phases.0.optimizer.lr: input should be greater than 0, got -1\n"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_cells_in_processes_of_their_own_give_the_same_scores_and_reasons(grid: Path, tmp_path: Path) -> None:
+    grid.write_text(GRID.replace("1e-2", "1e+38").replace("[0, 1]", "[0]"))
+    alone, beside = (run_grid(grid, out=tmp_path / f"out{jobs}", jobs=jobs) for jobs in (1, 2))
+    assert beside.failures == alone.failures
+    first, second = (results_of(tmp_path / out / "cells" / "lr=0.001,seed=0")["scores"] for out in ("out1", "out2"))
+    assert first == second

@@ -1,0 +1,145 @@
+"""`toolkit sweep`: trials run, pruned, resumed and shared."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+import yaml
+
+from toolkit import runs
+from toolkit.errors import ConfigError, StoppedError
+
+Command = Callable[..., "CompletedProcess[str]"]
+
+SWEEP = """\
+config: tiny.yaml
+set: {fit.phases.0.epochs: 2, plots: [], model: {name: mlp, hidden: [8]}}
+space:
+  fit.phases.0.optimizer.lr: {low: 1e-4, high: 1e-1, log: true}
+  model.hidden: {choices: [[8], [16]]}
+trials: 2
+metric: val/loss
+direction: minimize
+sampler: {name: random, seed: 0}
+"""
+
+
+@pytest.fixture
+def sweep(tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(runs, "plot_curves", lambda *args, **kwargs: [])  # most of the time of so small a run
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny))
+    file = tmp_path / "sweep.yaml"
+    file.write_text(SWEEP)
+    return file
+
+
+def trials(out: Path, storage: str | None = None) -> list[Any]:
+    optuna = importlib.import_module("optuna")
+    return list(optuna.load_study(study_name="sweep", storage=storage or f"sqlite:///{out}/study.db").trials)
+
+
+def test_without_optuna_the_error_says_how_to_install_it(sweep: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str, package: str | None = None) -> Any:
+        raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+    monkeypatch.setattr(importlib, "import_module", absent)
+    ended = command("sweep", sweep)
+    assert ended.returncode == 2
+    assert ended.stderr == "error: toolkit sweep needs Optuna, which is not installed; pip install 'vision-toolkit[sweep]'\n"
+
+
+class TestWithOptuna:
+    @pytest.fixture(autouse=True)
+    def _optuna(self) -> None:
+        pytest.importorskip("optuna")
+
+    def test_a_sweep_keeps_every_trial_judges_it_on_validation_and_leaves_the_test_data_alone(
+        self, sweep: Path, tmp_path: Path, command: Command
+    ) -> None:
+        out = tmp_path / "out"
+        ended = command("sweep", sweep, "--out", out)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        values = []
+        for number, trial in enumerate(trials(out)):
+            results = json.loads((out / "trials" / f"{number:04d}" / "results.json").read_text())
+            assert trial.value == results["scores"]["val/loss"]
+            assert not any(name.startswith("test/") for name in results["scores"])
+            config = yaml.safe_load((out / "trials" / f"{number:04d}" / "config.yaml").read_text())
+            assert config["fit"]["phases"][0]["optimizer"]["lr"] == trial.params["fit.phases.0.optimizer.lr"]
+            assert str(config["model"]["hidden"]) == trial.params["model.hidden"]
+            values.append(trial.value)
+        assert len(values) == 2
+        best = trials(out)[values.index(min(values))]
+        assert f"fit.phases.0.optimizer.lr={best.params['fit.phases.0.optimizer.lr']}" in ended.stdout.splitlines()[-1]
+        assert "test=false" not in ended.stdout
+        assert {"sweep.md", "sweep.csv", "sweep.html", "sweep.png"} <= {file.name for file in out.iterdir()}
+
+        before = [trial.params for trial in trials(out)]
+        sweep.write_text(SWEEP.replace("trials: 2", "trials: 3"))
+        assert command("sweep", sweep, "--out", out).returncode == 0
+        after = [trial.params for trial in trials(out)]
+        assert after[:2] == before
+        assert after[2] not in before  # a seeded sampler goes on and does not begin again
+
+    def test_a_stopped_trial_is_resumed_with_its_own_options(
+        self, sweep: Path, tmp_path: Path, stop_after_epoch: Callable[..., None]
+    ) -> None:
+        from toolkit.studies.sweep import run_sweep
+
+        sweep.write_text(SWEEP.replace("trials: 2", "trials: 1"))
+        stop_after_epoch(1)
+        with pytest.raises(StoppedError, match=r"^stopped by SIGTERM after epoch 1; the same command goes on with trial 0$"):
+            run_sweep(sweep, out=tmp_path / "out")
+        (stopped,) = trials(tmp_path / "out")
+        assert (stopped.state.name, [*stopped.intermediate_values]) == ("RUNNING", [1])
+        stop_after_epoch(None)
+        run_sweep(sweep, out=tmp_path / "out")
+        (done,) = trials(tmp_path / "out")
+        assert (done.state.name, [*done.intermediate_values], done.params) == ("COMPLETE", [1, 2], stopped.params)
+        assert "resumed after epoch 1" in (tmp_path / "out" / "trials" / "0000" / "log.txt").read_text()
+
+    def test_a_trial_worse_than_the_median_is_pruned_by_epoch(self, sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from toolkit.studies.sweep import run_sweep
+
+        optuna = importlib.import_module("optuna")
+        drawn = ["good", "good", "bad"]
+        monkeypatch.setattr(optuna.samplers.RandomSampler, "sample_independent", lambda self, study, trial, *rest: drawn[trial.number])
+        rates = "{choices: {good: {fit.phases.0.optimizer.lr: 1e-2}, bad: {fit.phases.0.optimizer.lr: 50.0}}}"
+        text = f"{SWEEP[: SWEEP.index('  fit.phases')]}  rate: {rates}\n{SWEEP[SWEEP.index('trials') :]}"
+        sweep.write_text(text.replace("trials: 2", "trials: 3\npruner: {name: median, startup_trials: 1}"))
+        page = run_sweep(sweep, out=tmp_path / "out").page
+        done = [(trial.state.name, len(trial.intermediate_values)) for trial in trials(tmp_path / "out")]
+        assert done == [("COMPLETE", 2), ("COMPLETE", 2), ("PRUNED", 1)]
+        assert "| 0002 | \N{EN DASH} | bad | 1 |" in page.with_suffix(".md").read_text()
+
+    def test_two_folders_share_a_study_through_its_storage(self, sweep: Path, tmp_path: Path) -> None:
+        from toolkit.studies.sweep import run_sweep
+
+        url = f"sqlite:///{tmp_path}/shared.db"
+        for wanted, folder in ((1, "a"), (2, "b")):
+            sweep.write_text(SWEEP.replace("trials: 2", f"trials: {wanted}"))
+            run_sweep(sweep, out=tmp_path / folder, storage=url)
+        assert [trial.number for trial in trials(tmp_path, url)] == [0, 1]
+        assert [folder.name for folder in (tmp_path / "b" / "trials").iterdir()] == ["0001"]
+
+    def test_a_study_with_another_space_is_refused(self, sweep: Path, tmp_path: Path) -> None:
+        from toolkit.studies.sweep import run_sweep
+
+        sweep.write_text(SWEEP.replace("trials: 2", "trials: 1"))
+        run_sweep(sweep, out=tmp_path / "out")
+        sweep.write_text(SWEEP.replace("high: 1e-1", "high: 1.0"))
+        told = r"^study 'sweep' in sqlite:.* began with space.fit.phases.0.optimizer.lr.high 0.1, now it is 1.0; put it back, or begin"
+        with pytest.raises(ConfigError, match=told):
+            run_sweep(sweep, out=tmp_path / "out")
+
+    def test_a_storage_that_cannot_be_opened_is_told_without_its_password(self, sweep: Path, tmp_path: Path) -> None:
+        from toolkit.studies.sweep import run_sweep
+
+        with pytest.raises(ConfigError, match=r"^cannot open the storage nosuch://\.\.\.@host/db: "):
+            run_sweep(sweep, out=tmp_path / "out", storage="nosuch://me:secret@host/db")

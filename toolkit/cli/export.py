@@ -1,0 +1,23 @@
+"""`toolkit export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from toolkit.cli.options import Debug, RunFolder
+
+
+def export(
+    folder: RunFolder,
+    format: Annotated[Literal["onnx", "safetensors", "keras"], typer.Option("--format", help="What to write.")],
+    out: Annotated[Path | None, typer.Option("--out", help="The file (default: DIR/export/model.FORMAT).", metavar="FILE")] = None,
+    debug: Debug = False,
+) -> None:
+    """Write a run's model for other programs, checked against the original, with JSON beside it that says how to use it."""
+    from toolkit.exporting.export import export as write
+
+    for file in write(folder, format, out):
+        print(file)
