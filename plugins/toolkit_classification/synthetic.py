@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from toolkit.data.sample import Dataset, Pixels, Sample, Split
 from toolkit_classification.types import ClassificationInfo, LabelTarget
@@ -25,13 +25,15 @@ _LEAST_CONTRAST = 80.0  # difference of luma (of 255) between shape and backgrou
 class SyntheticShapes(Dataset[LabelTarget]):
     """Drawn pictures of ten shapes, of any colour, place and size, turned by up to 34 degrees, over gradients, patterns, clutter and noise.
 
-    Each picture is drawn when asked for and depends on nothing but seed, split, index, image_size and channels.
+    Each picture is drawn when asked for and depends on nothing but split, index and the options other than size.
 
     Args:
         size: pictures to train with; the test part has a quarter of it.
         image_size: side of the square pictures in pixels.
         channels: 3 for colour, 1 for grey.
         seed: another one gives other pictures.
+        variation: how much place, size, turn, background and noise vary; at 1 a network without batch norm needs many epochs to begin
+            learning, at 0 only colours differ.
     """
 
     info: ClassificationInfo
@@ -45,6 +47,7 @@ class SyntheticShapes(Dataset[LabelTarget]):
         image_size: Annotated[int, Ge(16)] = 32,
         channels: Literal[1, 3] = 3,
         seed: Annotated[int, Ge(0)] = 0,
+        variation: Annotated[float, Ge(0), Le(1)] = 1.0,
     ) -> None:
         if split not in self.splits:
             raise ValueError(f"synthetic_shapes has no split '{split}'; it has {', '.join(self.splits)}")
@@ -52,6 +55,7 @@ class SyntheticShapes(Dataset[LabelTarget]):
         self.size = size if split == "train" else max(1, size // 4)
         self.image_size = image_size
         self.seed = seed
+        self.variation = variation
         self.info = ClassificationInfo((channels, image_size, image_size), tuple(SHAPES))
 
     def __getitem__(self, index: Any) -> Any:
@@ -59,7 +63,7 @@ class SyntheticShapes(Dataset[LabelTarget]):
         index = range(self.size)[index]
         label = index % len(SHAPES)
         rng = np.random.default_rng((self.seed, self.splits.index(self.split), index))
-        picture = _draw(list(SHAPES.values())[label], self.image_size, rng)
+        picture = _draw(list(SHAPES.values())[label], self.image_size, self.variation, rng)
         if self.info.input_shape[0] == 1:
             picture = np.asarray(picture @ _LUMA, dtype=np.float32)[..., None]
         image: Pixels = np.clip(picture, 0, 255).astype(np.uint8)
@@ -69,14 +73,14 @@ class SyntheticShapes(Dataset[LabelTarget]):
         return self.size
 
 
-def _draw(contours: tuple[Contour, ...], size: int, rng: np.random.Generator) -> Floats:
+def _draw(contours: tuple[Contour, ...], size: int, variation: float, rng: np.random.Generator) -> Floats:
     """[size, size, 3] in about 0 .. 255."""
     background, color = _two_colors(rng)
-    picture = _background(background, size, rng)
-    cover = _cover(contours, size, rng)[..., None]  # [size, size, 1]
-    shading = 1 + rng.uniform(0.0, 0.25) * _ramp(size, rng)[..., None]
+    picture = background + variation * (_background(background, size, rng) - background)
+    cover = _cover(contours, size, variation, rng)[..., None]  # [size, size, 1]
+    shading = 1 + variation * rng.uniform(0.0, 0.25) * _ramp(size, rng)[..., None]
     picture = picture * (1 - cover) + color * shading * cover
-    return picture + rng.normal(0, rng.uniform(2, 14), picture.shape).astype(np.float32)
+    return picture + variation * rng.normal(0, rng.uniform(2, 14), picture.shape).astype(np.float32)
 
 
 def _two_colors(rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -113,12 +117,13 @@ def _ramp(size: int, rng: np.random.Generator) -> Floats:
     return np.float32(np.cos(angle)) * axis + np.float32(np.sin(angle)) * axis[:, None]
 
 
-def _cover(contours: tuple[Contour, ...], size: int, rng: np.random.Generator) -> Floats:
+def _cover(contours: tuple[Contour, ...], size: int, variation: float, rng: np.random.Generator) -> Floats:
     """[size, size] in 0 .. 1: how much of each pixel the shape covers, somewhere wholly inside the picture."""
-    angle, radius = rng.uniform(-0.6, 0.6), size * rng.uniform(0.26, 0.42)
-    stretch = np.diag(rng.uniform(0.85, 1.0, 2))
+    angle, radius = variation * rng.uniform(-0.6, 0.6), size * (0.34 + variation * rng.uniform(-0.08, 0.08))
+    stretch = np.diag(1 - variation * rng.uniform(0.0, 0.15, 2))
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    center = rng.uniform(radius, size - radius, 2)
+    room = size / 2 - radius
+    center = size / 2 + variation * rng.uniform(-room, room, 2)
     finer = [np.rint((contour @ stretch @ turn * radius + center) * _FINER).astype(np.int32) for contour in contours]
     mask = np.zeros((size * _FINER, size * _FINER), dtype=np.uint8)
     cv2.fillPoly(mask, finer, 255)  # even-odd: a second contour is a hole

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import matplotlib
 import numpy as np
 import torch
+from annotated_types import Ge
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -25,6 +26,9 @@ class ClassificationTask(Task[LabelTarget, Tensor, Tensor, ClassPrediction]):
     """Say which one of N classes a picture shows.
 
     A model gives logits [B, N]; the answer is their softmax.
+
+    Args:
+        spare_outputs: logits that the model gives beyond those of the classes. The loss sees them; the answer leaves them out.
     """
 
     name: ClassVar[str] = "classification"
@@ -35,21 +39,23 @@ class ClassificationTask(Task[LabelTarget, Tensor, Tensor, ClassPrediction]):
     default_select: ClassVar[str] = "val/accuracy"
     info: ClassificationInfo
 
-    def __init__(self, info: ClassificationInfo, /) -> None:
+    def __init__(self, info: ClassificationInfo, /, *, spare_outputs: Annotated[int, Ge(0)] = 0) -> None:
         super().__init__(info)
+        self.spare_outputs = spare_outputs
 
     def encode(self, targets: LabelTarget, size: tuple[int, int]) -> Tensor:
         """[B] int64 labels: cross-entropy takes them as they are."""
         return targets.label
 
     def decode(self, output: Tensor, to_original: Tensor) -> ClassPrediction:
-        """Logits [B, N] -> probabilities. Raises: PluginError if the model gives another number of logits."""
-        if output.ndim != 2 or output.shape[1] != self.info.num_outputs:
+        """Logits [B, N + spare_outputs] -> probabilities of the N classes. Raises: PluginError for another number of logits."""
+        num_classes, spare = self.info.num_outputs, self.spare_outputs
+        if output.ndim != 2 or output.shape[1] != num_classes + spare:
             raise PluginError(
-                f"the model's output has shape {list(output.shape)}; "
-                f"expected [samples, {self.info.num_outputs}], one logit for each of the {self.info.num_outputs} classes"
+                f"the model's output has shape {list(output.shape)}; expected [samples, {num_classes + spare}], "
+                f"one logit for each of the {num_classes} classes" + (f" and {spare} spare ones" if spare else "")
             )
-        return ClassPrediction(output.float().softmax(dim=1))
+        return ClassPrediction(output[:, :num_classes].float().softmax(dim=1))
 
     def describe(self, prediction: ClassPrediction) -> Mapping[str, Any]:
         """One sample's answer: {"class": name, "probability": p, "top5": [[name, p], ...]}, the most probable first."""

@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST and CIFAR-10: layouts, damage, and the real files where they are at hand."""
+"""MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100: layouts, damage, and the real files where they are at hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import torchvision.datasets as torchvision_datasets
 
 from toolkit.errors import DataError, ResourceError
-from toolkit_classification.datasets import CIFAR10_CLASSES, cifar10, fashion_mnist, mnist
+from toolkit_classification.datasets import CIFAR10_CLASSES, CIFAR100_CLASSES, cifar10, cifar100, fashion_mnist, mnist
 
 REAL = Path(os.environ.get("TOOLKIT_DATA", "nowhere"))
 
@@ -157,6 +157,62 @@ def test_the_binary_cifar10_release_is_read_plane_by_plane(tmp_path: Path) -> No
         assert data.info.classes[sample.target.label] == ("automobile", "bird", "cat", "deer", "dog")[number - 1]
 
 
+def test_the_binary_cifar100_release_is_read_with_its_fine_labels(tmp_path: Path) -> None:
+    folder = tmp_path / "cifar-100-binary"
+    folder.mkdir()
+    with (folder / "test.bin").open("wb") as stream:  # a record is the coarse label, the fine one, and the planes
+        for coarse, fine in ((19, 7), (3, 99)):
+            stream.write(bytes([coarse, fine]) + photo(fine).transpose(2, 0, 1).tobytes())
+        stream.truncate(30_740_000)
+    data = cifar100("test", root=str(tmp_path))
+    assert len(data) == 10_000
+    assert data.labels[:3].tolist() == [7, 99, 0]
+    np.testing.assert_array_equal(data[1].image, photo(99))
+    assert [data.info.classes[label] for label in data.labels[:2]] == ["beetle", "worm"]
+
+
+def test_cifar100s_classes_are_a_hundred_in_alphabetical_order() -> None:
+    assert len(set(CIFAR100_CLASSES)) == 100
+    assert list(CIFAR100_CLASSES) == sorted(CIFAR100_CLASSES)
+
+
+def test_half_a_cifar100_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "cifar-100-binary" / "train.bin"
+    file.parent.mkdir()
+    file.write_bytes(bytes(3074))
+    text = f"{file} is damaged: found 3,074 bytes; expected 153,700,000 bytes; fetch it again"
+    with pytest.raises(DataError, match=message(text)):
+        cifar100("train", root=str(tmp_path))
+
+
+def test_missing_cifar100_files_are_named_with_what_to_do(tmp_path: Path) -> None:
+    text = (
+        f"no CIFAR-100 below {tmp_path}; expected {tmp_path}/cifar-100-binary/train.bin "
+        f"or {tmp_path}/cifar-100-python/train; set TOOLKIT_DATA or data.root, or data.download=true"
+    )
+    with pytest.raises(DataError, match=message(text)):
+        cifar100("test", root=str(tmp_path))
+
+
+def test_torchvisions_cifar100_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, reader, sums = tmp_path / "cifar-100-python", torchvision_datasets.CIFAR100, {}
+    folder.mkdir()
+    contents: dict[str, Any] = {"meta": {"fine_label_names": list(CIFAR100_CLASSES)}}
+    for part, fine in (("train", [7, 99]), ("test", [0])):
+        planes = np.stack([photo(label).transpose(2, 0, 1).reshape(-1) for label in fine])
+        contents[part] = {"data": planes, "fine_labels": fine, "coarse_labels": [0] * len(fine)}
+    for name, content in contents.items():
+        (folder / name).write_bytes(pickle.dumps(content))
+        sums[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
+    monkeypatch.setattr(reader, "train_list", [["train", sums["train"]]])
+    monkeypatch.setattr(reader, "test_list", [["test", sums["test"]]])
+    monkeypatch.setattr(reader, "meta", {**reader.meta, "md5": sums["meta"]})
+    data = cifar100("train", root=str(tmp_path))
+    assert data.labels.tolist() == [7, 99]
+    np.testing.assert_array_equal(data[1].image, photo(99))
+    assert cifar100("test", root=str(tmp_path)).labels.tolist() == [0]
+
+
 def test_half_a_cifar10_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "cifar-10-batches-bin" / "test_batch.bin"
     write_cifar_bin(file, [])
@@ -221,7 +277,7 @@ def test_a_missing_pickle_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         cifar10("test", root=str(tmp_path))
 
 
-@pytest.mark.parametrize(("factory", "name"), [(mnist, "MNIST"), (cifar10, "CIFAR10")])
+@pytest.mark.parametrize(("factory", "name"), [(mnist, "MNIST"), (cifar10, "CIFAR10"), (cifar100, "CIFAR100")])
 def test_a_failing_download_is_told_in_one_line(factory: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_network(self: Any) -> None:
         raise OSError("no route to host")

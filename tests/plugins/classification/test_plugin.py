@@ -23,8 +23,9 @@ def names(kind: str) -> set[str]:
 
 def test_these_names_can_stand_in_a_config() -> None:
     assert names("task") == {"classification"}
-    assert names("dataset") == {"mnist", "fashion_mnist", "cifar10", "image_folder", "synthetic_shapes"}
-    assert names("model") == {"mlp", "cnn", "alexnet_cifar"}
+    assert names("dataset") == {"mnist", "fashion_mnist", "cifar10", "cifar100", "image_folder", "synthetic_shapes"}
+    assert names("model") == {"mlp", "cnn", "alexnet", "alexnet_cifar", "vgg8", "vgg16", "vgg16_bn"}
+    assert names("transform") == {"permute_pixels"}
     assert names("metric") == {"accuracy", "accuracy_top5", "f1_macro"}
     assert names("plot") == {"confusion_matrix", "prediction_grid", "per_class_accuracy"}
 

@@ -48,6 +48,18 @@ def test_pictures_have_the_size_asked_for(channels: int, image_size: int) -> Non
     assert data.info.input_shape == (channels, image_size, image_size)
 
 
+def test_without_variation_only_the_colours_of_a_shape_differ() -> None:
+    covers, colors = [], []
+    for index in (3, 13, 23):  # three stars
+        picture = SyntheticShapes("train", variation=0.0)[index].image.astype(float)
+        ground, paint = picture[0, 0], picture[15, 15]
+        covers.append((picture - ground) @ (paint - ground) / ((paint - ground) ** 2).sum())  # [32, 32], 0 .. 1
+        colors.append((*ground, *paint))
+    np.testing.assert_allclose(covers[1:], [covers[0]] * 2, atol=0.02)  # colours are whole numbers
+    assert 0.1 < covers[0].mean() < 0.5
+    assert len(set(colors)) == 3
+
+
 def test_every_shape_lies_within_the_unit_circle_so_that_none_is_cut_off() -> None:
     for name, contours in SHAPES.items():
         assert max(np.linalg.norm(contour, axis=1).max() for contour in contours) <= 1.0 + 1e-9, name

@@ -53,6 +53,15 @@ def test_another_number_of_logits_than_classes_is_refused() -> None:
         ANIMALS.decode(torch.zeros(2, 5), EYES)
 
 
+def test_spare_logits_have_no_part_in_the_answer() -> None:
+    task = ClassificationTask(ANIMALS.info, spare_outputs=2)
+    found = task.decode(torch.tensor([[0.0, 1.0, 2.0, 50.0, -3.0]]), EYES).probabilities
+    assert torch.equal(found, ANIMALS.decode(torch.tensor([[0.0, 1.0, 2.0]]), EYES).probabilities)
+    text = r"^the model's output has shape \[2, 3\]; expected \[samples, 5\], one logit for each of the 3 classes and 2 spare ones$"
+    with pytest.raises(PluginError, match=text):
+        task.decode(torch.zeros(2, 3), EYES)
+
+
 def test_an_answer_is_described_with_its_five_best_classes() -> None:
     batch = ClassPrediction(torch.tensor([[0.25, 0.5, 0.25], [0.75, 0.0, 0.25]]))
     assert ANIMALS.describe(select(batch, 1)) == {"class": "cat", "probability": 0.75, "top5": [["cat", 0.75], ["eel", 0.25], ["dog", 0.0]]}
