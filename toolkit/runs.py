@@ -123,12 +123,15 @@ def resume(folder: str | Path, *, watch: Watch | None = None) -> RunResult:
         return _build_and_fit(run_dir, checked, beginning, plugins, runtime, progress, checkpoint, watch)
 
 
-def evaluate(folder: str | Path, split: Split = "test") -> tuple[dict[str, float], dict[str, str]]:
+def evaluate(folder: str | Path, split: Split = "test", overrides: Iterable[str] = ()) -> tuple[dict[str, float], dict[str, str]]:
     """Scores of a run's chosen checkpoint on "validation" or "test", and why some are undefined.
+
+    Args:
+        overrides: laid over the run's config, such as "data.root=other": the same model on other data. The folder stays as it is.
 
     Raises: ConfigError if the data set has no such part; CheckpointError if the checkpoint is missing or damaged.
     """
-    run_dir, beginning, plugins, checked = _reopen(folder)
+    run_dir, beginning, plugins, checked = _reopen(folder, overrides)
     runtime = runtime_here(checked.runtime)
     with active(runtime):
         built = build_run(checked, plugins, runtime, synthetic=beginning.synthetic, pretrained=False)
@@ -170,11 +173,11 @@ def _is_whole(checkpoint: Path) -> bool:
     return True
 
 
-def _reopen(folder: str | Path) -> tuple[RunDir, Beginning, Plugins, RunConfig]:
+def _reopen(folder: str | Path, overrides: Iterable[str] = ()) -> tuple[RunDir, Beginning, Plugins, RunConfig]:
     run_dir = RunDir.open(Path(folder))
     beginning = read_beginning(run_dir)
     plugins = load_plugins([Path(file) for file in beginning.plugin_files])
-    checked, _ = load_config(run_dir.config_yaml, registry=plugins.registry)
+    checked, _ = load_config(run_dir.config_yaml, overrides=overrides, registry=plugins.registry)
     return run_dir, beginning, plugins, checked
 
 

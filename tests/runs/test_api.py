@@ -82,6 +82,14 @@ def test_the_training_part_is_not_evaluated(finished_run: Path) -> None:
         toolkit.evaluate(finished_run, "train")
 
 
+def test_a_model_is_scored_on_other_data_by_overrides(finished_run: Path) -> None:
+    before = {file: file.read_bytes() for file in finished_run.rglob("*.json")}
+    own, other = (toolkit.evaluate(finished_run, "test", overrides)[0] for overrides in ((), ["data.size=240"]))
+    assert own.keys() == other.keys()
+    assert own != other
+    assert {file: file.read_bytes() for file in finished_run.rglob("*.json")} == before
+
+
 def test_resuming_a_finished_run_gives_its_result_again(copied_run: Path) -> None:
     before = json.loads((copied_run / "results.json").read_text())
     metrics = (copied_run / "metrics.jsonl").read_bytes()

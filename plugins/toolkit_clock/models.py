@@ -1,0 +1,227 @@
+"""The report's clock network, trunks of convolutions, and heads that read a time off any features."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Lt, MinLen
+from torch import Tensor, nn
+
+from toolkit.errors import ConfigError
+from toolkit.models.model import Backbone, Head, Shape
+from toolkit_clock.types import ClockInfo, Fractions, HandLogits, HandVectors, TimeLogits
+
+Share = Annotated[float, Ge(0), Lt(1)]
+Count = Annotated[int, Ge(1)]
+Dense = tuple[Count, ...]
+
+_REPORT_LAYERS = ((64, 4, 2), (64, 4, 1), (128, 3, 1), (256, 3, 1))  # filters, kernel, stride; 2x2 max-pool after each
+
+
+class ClockTrunk(Backbone):
+    """The four convolutions of the report's network: 64 4x4 with stride 2, 64 4x4, 128 3x3, 256 3x3, each with ReLU, 2x2 max-pool, dropout.
+
+    435,712 parameters on grey pictures; 150x150 pixels become [256, 2, 2].
+
+    Args:
+        dropout: share of whole values zeroed after each pool while training.
+    """
+
+    def __init__(self, input_shape: Shape, /, *, dropout: Share = 0.1) -> None:
+        super().__init__()
+        self.layers = _report_layers(input_shape, dropout, "backbone clock_trunk")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, 256, H', W']."""
+        return self.layers(images)  # type: ignore[no-any-return]
+
+
+class ClockConvNet(Backbone):
+    """3x3 convolutions with batch norm and ReLU; from the second stage on each stage begins with a 2x2 max-pool.
+
+    Args:
+        filters: of each stage.
+        depth: convolutions in each stage.
+        stem: side of the first kernel; it has stride 2.
+    """
+
+    def __init__(
+        self,
+        input_shape: Shape,
+        /,
+        *,
+        filters: Annotated[Dense, MinLen(1)] = (32, 64, 96, 128, 192),
+        depth: Count = 1,
+        stem: Annotated[int, Ge(3)] = 5,
+    ) -> None:
+        super().__init__()
+        channels, height, width = input_shape
+        if min(height, width) < 2 ** len(filters):
+            raise ConfigError(
+                f"backbone clock_conv_net halves the picture {len(filters)} times and needs at least {2 ** len(filters)} pixels, "
+                f"got {height}x{width}; enlarge the pictures under transforms or use fewer filters"
+            )
+        self.layers = nn.Sequential()
+        for stage, width_out in enumerate(filters):
+            if stage:
+                self.layers.append(nn.MaxPool2d(2))
+            for number in range(depth):
+                is_stem = stage == number == 0
+                self.layers.extend(_normed(channels, width_out, stem if is_stem else 3, 2 if is_stem else 1))
+                channels = width_out
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, filters[-1], H / 2**stages, W / 2**stages], rounded."""
+        return self.layers(images)  # type: ignore[no-any-return]
+
+
+class TwoHead(Head):
+    """Hour and minute as classes from a shared dense layer, a branch for each: the report's head (K1).
+
+    Args:
+        dense: units of the shared layer.
+        hour_units, minute_units: units of the branches' hidden layers.
+        dropout: after the shared layer.
+    """
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        info: ClockInfo,
+        /,
+        *,
+        dense: Count = 128,
+        hour_units: Count = 64,
+        minute_units: Count = 256,
+        dropout: Share = 0.0,
+    ) -> None:
+        super().__init__()
+        self.shared = _shared(in_shape, (dense,), dropout)
+        self.hour = nn.Sequential(nn.Linear(dense, hour_units), nn.ReLU(), nn.Linear(hour_units, 12))
+        self.minute = nn.Sequential(nn.Linear(dense, minute_units), nn.ReLU(), nn.Linear(minute_units, 60))
+
+    def forward(self, features: Tensor) -> HandLogits:
+        """[B, C, H, W] -> hour [B, 12] and minute [B, 60] logits."""
+        shared = self.shared(features)
+        return HandLogits(self.hour(shared), self.minute(shared))
+
+
+class Single720(Head):
+    """One class for each of the 720 times (K4).
+
+    Args:
+        dense: units of the hidden layers.
+        dropout: after each of them.
+    """
+
+    def __init__(self, in_shape: Shape, info: ClockInfo, /, *, dense: Dense = (128,), dropout: Share = 0.0) -> None:
+        super().__init__()
+        self.layers = _shared(in_shape, dense, dropout)
+        self.layers.append(nn.Linear(_width(in_shape, dense), 720))
+
+    def forward(self, features: Tensor) -> TimeLogits:
+        """[B, C, H, W] -> [B, 720] logits."""
+        return TimeLogits(self.layers(features))
+
+
+class Regression(Head):
+    """The time as numbers in [0, 1] through a sigmoid (K3).
+
+    Args:
+        outputs: 2 gives hour / 12 and minute / 60, 1 gives time / 720.
+        dense: units of the hidden layers.
+        dropout: after each of them.
+    """
+
+    def __init__(
+        self, in_shape: Shape, info: ClockInfo, /, *, outputs: Literal[1, 2] = 2, dense: Dense = (128,), dropout: Share = 0.0
+    ) -> None:
+        super().__init__()
+        self.layers = _shared(in_shape, dense, dropout)
+        self.layers.append(nn.Linear(_width(in_shape, dense), outputs))
+
+    def forward(self, features: Tensor) -> Fractions:
+        """[B, C, H, W] -> [B, outputs] in [0, 1]."""
+        return Fractions(torch.sigmoid(self.layers(features).float()))
+
+
+class Circular(Head):
+    """Sine and cosine of both hands' angles: no jump anywhere on the dial.
+
+    Args:
+        dense: units of the hidden layers.
+        dropout: after each of them.
+    """
+
+    def __init__(self, in_shape: Shape, info: ClockInfo, /, *, dense: Dense = (128,), dropout: Share = 0.0) -> None:
+        super().__init__()
+        self.layers = _shared(in_shape, dense, dropout)
+        self.layers.append(nn.Linear(_width(in_shape, dense), 4))
+
+    def forward(self, features: Tensor) -> HandVectors:
+        """[B, C, H, W] -> [B, 2] for each hand."""
+        hour, minute = self.layers(features).float().split(2, dim=1)
+        return HandVectors(hour, minute)
+
+
+class ClockTwoHead(nn.Module):
+    """The report's selected network (K1): `clock_trunk` with `two_head` on it, 624,392 parameters on grey pictures of 150x150.
+
+    The hidden layers use ReLU; the report's dropout rates are not known.
+
+    Args:
+        dropout: after each of the four pools.
+    """
+
+    def __init__(self, info: ClockInfo, /, *, dropout: Share = 0.1) -> None:
+        super().__init__()
+        self.trunk = _report_layers(info.input_shape, dropout, "model clock_two_head")
+        self.head = TwoHead(_left_of(info.input_shape), info)
+
+    def forward(self, images: Tensor) -> HandLogits:
+        """[B, C, H, W] -> hour [B, 12] and minute [B, 60] logits."""
+        return self.head(self.trunk(images))  # type: ignore[no-any-return]
+
+
+def _report_layers(input_shape: Shape, dropout: float, owner: str) -> nn.Sequential:
+    channels, height, width = input_shape
+    if min(_left_of(input_shape)) < 1:
+        found = f"pictures are {height}x{width}" if height and width else "the pictures' sizes differ"
+        raise ConfigError(
+            f"{owner}: nothing would be left of the picture after its four convolutions and pools; {found}, expected at least 94x94; "
+            "enlarge them under transforms.train and transforms.eval, for example {name: Resize, height: 150, width: 150}"
+        )
+    layers = nn.Sequential()
+    for filters, kernel, stride in _REPORT_LAYERS:
+        layers.extend([nn.Conv2d(channels, filters, kernel, stride), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(dropout)])
+        channels = filters
+    return layers
+
+
+def _left_of(input_shape: Shape) -> Shape:
+    _, *sides = input_shape
+    for _, kernel, stride in _REPORT_LAYERS:
+        sides = [((side - kernel) // stride + 1) // 2 for side in sides]
+    return _REPORT_LAYERS[-1][0], sides[0], sides[1]
+
+
+def _normed(channels: int, filters: int, kernel: int, stride: int) -> list[nn.Module]:
+    convolution = nn.Conv2d(channels, filters, kernel, stride, padding=kernel // 2, bias=False)
+    return [convolution, nn.BatchNorm2d(filters), nn.ReLU(inplace=True)]
+
+
+def _shared(in_shape: Shape, dense: Dense, dropout: float) -> nn.Sequential:
+    layers = nn.Sequential(nn.Flatten())
+    units = _width(in_shape, ())
+    for width in dense:
+        layers.extend([nn.Linear(units, width), nn.ReLU()])
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        units = width
+    return layers
+
+
+def _width(in_shape: Shape, dense: Dense) -> int:
+    channels, height, width = in_shape
+    return dense[-1] if dense else channels * height * width

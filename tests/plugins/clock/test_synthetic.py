@@ -1,0 +1,159 @@
+"""`synthetic_clocks`: a pure function of its options, split and index, whose hands stand where the label says."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from toolkit_clock.dials import HANDS, STOCKS, Stock, disc, marks, numerals, turned, words
+from toolkit_clock.synthetic import Nuisances, SyntheticClocks, draw_clock
+
+PLAIN = Nuisances(turn_deg=0, tilt_deg=0, light=0, noise=0, clutter=0)
+
+
+def test_a_picture_depends_on_neither_order_nor_number_of_pictures() -> None:
+    forwards = [SyntheticClocks("train", size=6, image_size=48)[n].image for n in range(6)]
+    other = SyntheticClocks("train", size=40, image_size=48)
+    for index in reversed(range(6)):
+        np.testing.assert_array_equal(other[index].image, forwards[index])
+
+
+def test_parts_seeds_styles_and_indices_give_different_pictures() -> None:
+    options: list[dict[str, Any]] = [{}, {"seed": 1}, {"styles": "held_back"}, {"styles": "single"}]
+    pictures = [SyntheticClocks("train", size=999, image_size=48, **more)[0] for more in options]
+    pictures += [SyntheticClocks("train", size=999, image_size=48)[720], SyntheticClocks("test", size=999, image_size=48)[0]]
+    assert {sample.target.time_min.item() for sample in pictures} == {0}
+    assert len({sample.image.tobytes() for sample in pictures}) == len(pictures)
+
+
+def test_every_time_is_equally_frequent_and_the_test_part_has_a_ninth() -> None:
+    data = SyntheticClocks("test", size=9 * 720)
+    assert len(data) == 720
+    assert sorted(n * 277 % 720 for n in range(720)) == list(range(720))
+    assert [data[n].target.time_min.item() for n in (0, 1, -1)] == [0, 277, 719 * 277 % 720]
+    assert len(SyntheticClocks("test", size=4)) == 1
+    with pytest.raises(IndexError):
+        data[720]
+
+
+@pytest.mark.parametrize(("channels", "image_size"), [(1, 75), (3, 64)])
+@pytest.mark.parametrize("styles", ["train", "held_back", "single"])
+def test_pictures_have_the_size_asked_for(channels: Any, image_size: int, styles: Any) -> None:
+    data = SyntheticClocks("train", channels=channels, image_size=image_size, styles=styles)
+    assert data[7].image.shape == (image_size, image_size, channels)
+    assert data[7].image.dtype == np.uint8
+    assert data.info.input_shape == (channels, image_size, image_size)
+
+
+def test_held_back_styles_share_no_font_hand_or_mark_with_those_to_train_with() -> None:
+    train, held_back = STOCKS["train"], STOCKS["held_back"]
+    for field in ("fonts", "hands", "marks"):
+        assert not set(getattr(train, field)) & set(getattr(held_back, field)), field
+    assert "octagon" not in train.outlines
+    assert {name for stock in STOCKS.values() for name in stock.hands} == set(HANDS)
+
+
+@pytest.mark.parametrize("time_min", [3 * 60 + 59, 9 * 60, 30, 7 * 60 + 17])
+def test_the_hands_stand_where_a_ruler_finds_them(time_min: int) -> None:
+    """The direction of the farthest dark pixels is the minute hand's; without them, the hour hand's."""
+    bare = Stock(fonts=("DejaVuSans",), hands=("taper",), outlines=("none",), marks=("none",), numerals=("arabic",))
+    picture, empty = (_without_print(bare, time, 400) for time in (time_min, None))
+    y, x = np.nonzero(picture != empty)
+    middle = np.array([199.5, 199.5])
+    offset, radius = np.stack([x, y], 1) - middle, np.hypot(x - middle[0], y - middle[1])
+    minute_deg = _direction_deg(offset[radius > 0.93 * radius.max()])
+    expected_minute, expected_hour = time_min % 60 * 6.0, time_min * 0.5
+    assert _apart_deg(minute_deg, expected_minute) < 1.0  # a sixth of a minute
+    angles = np.rad2deg(np.arctan2(offset[:, 0], -offset[:, 1]))
+    of_hour = offset[(_apart_deg(angles, expected_minute) > 14) & (_apart_deg(angles, expected_minute + 180) > 14)]
+    hour_radius = np.hypot(*of_hour.T)
+    assert _apart_deg(_direction_deg(of_hour[hour_radius > 0.93 * hour_radius.max()]), expected_hour) < 2.0
+
+
+def _without_print(stock: Stock, time_min: int | None, size: int) -> np.ndarray:
+    """A white square with nothing but hands, drawn as `_Dial` does in the middle of it."""
+    from toolkit_clock import synthetic
+
+    dial = synthetic._Dial(stock, PLAIN, size, 1, np.random.default_rng(3))
+    dial.to_pixels = np.array([[180.0, 0, 199.5], [0, 180.0, 199.5], [0, 0, 1]])
+    dial.canvas = np.full((size, size, 1), 255, np.uint8)
+    dial.ink = np.zeros(3)
+    dial.rng = _NoSecondHand(5)  # type: ignore[assignment]
+    if time_min is not None:
+        dial.hands(time_min)
+    return dial.canvas[:, :, 0]
+
+
+class _NoSecondHand:
+    """Draws as NumPy does, but chances come out at 0.5: dark hands without a second hand or shadow."""
+
+    def __init__(self, seed: int) -> None:
+        self.uniform = np.random.default_rng(seed).uniform
+        self.choice = np.random.default_rng(seed).choice
+
+    def random(self) -> float:
+        return 0.5
+
+
+def _direction_deg(offsets: np.ndarray) -> float:
+    x, y = offsets.mean(0)
+    return float(np.rad2deg(np.arctan2(x, -y)))
+
+
+def _apart_deg(first: Any, second: float) -> Any:
+    return np.abs((first - second + 180) % 360 - 180)
+
+
+def test_every_dial_that_may_be_turned_far_says_where_12_is() -> None:
+    from toolkit_clock import synthetic
+
+    unnumbered = dataclasses.replace(STOCKS["single"], numerals=("none",))
+
+    def dials(turn_deg: float) -> list[tuple[bool, float]]:
+        """Of sixty dials: whether there is a mark at 12, and how far the dial is turned."""
+        made = []
+        for seed in range(60):
+            dial = synthetic._Dial(unnumbered, dataclasses.replace(PLAIN, turn_deg=turn_deg), 64, 1, np.random.default_rng(seed))
+            top, middle = (dial.to_pixels @ np.array(point) for point in ((0, -1, 1), (0, 0, 1)))
+            made.append((dial.has_pointer, abs(_direction_deg((top - middle)[None, :2]))))
+        return made
+
+    assert all(has_pointer for has_pointer, _ in dials(180.0))
+    assert max(turn for _, turn in dials(180.0)) > 150
+    assert {has_pointer for has_pointer, _ in dials(12.0)} == {True, False}
+    assert max(turn for _, turn in dials(12.0)) <= 12.001
+
+
+def test_shapes_are_turned_clockwise_and_numerals_stand_at_their_hours() -> None:
+    np.testing.assert_allclose(turned(np.array([[0.0, -1.0]]), 0.25), [[1, 0]], atol=1e-12)  # from 12 to 3
+    three = numerals("quarters", "DejaVuSans", 0.2, 0.7, radial=False)
+    middles = np.array([(polygon.min(0) + polygon.max(0)) / 2 for polygon in three])
+    assert np.hypot(*(middles - (0.7, 0)).T).min() < 0.06
+    assert len(marks("hour_lines", 1)) == 12
+    assert len(marks("lines", 0)) == 60
+    assert marks("none", 0) == ()
+
+
+def test_the_holes_of_letters_are_outlines_of_their_own() -> None:
+    assert [len(words(text, "DejaVuSans")) for text in ("1", "0", "8")] == [1, 2, 3]
+    eight = np.zeros((100, 100), np.uint8)
+    cv2.fillPoly(eight, [np.rint(polygon * 90 + 50).astype(np.int32) for polygon in words("8", "DejaVuSans")], 255)
+    assert eight[50 - 22, 50] == 0  # inside the upper loop
+    assert eight[50, 50] == 255
+
+
+def test_strengths_of_zero_leave_flat_colours() -> None:
+    picture = draw_clock(100, STOCKS["single"], PLAIN, 150, 1, np.random.default_rng(0))
+    values, counts = np.unique(picture, return_counts=True)
+    assert np.sort(counts)[-2:].sum() > 0.6 * picture.size  # surroundings and face
+    assert len(values) > 4  # edges are smooth
+    assert disc(2.0).shape == (48, 2)
+
+
+def test_a_part_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^synthetic_clocks has no split 'validation'; it has train, test$"):
+        SyntheticClocks("validation")

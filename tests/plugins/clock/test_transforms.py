@@ -1,0 +1,74 @@
+"""`StretchDarkStrokes` on one picture and on batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from toolkit.data.device_transforms import DevicePlan, Draws, plan_device
+from toolkit.data.sample import Sample
+from toolkit.data.transforms import TransformList, is_deterministic
+from toolkit.errors import ConfigError
+from toolkit_clock.transforms import StretchDarkStrokes
+from toolkit_clock.types import TimeTarget
+
+
+def photo(seed: int, channels: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.clip(rng.normal(rng.uniform(60, 180), rng.uniform(5, 60), (16, 25, channels)), 0, 255).astype(np.uint8)
+
+
+def test_levels_between_the_two_shares_are_stretched_by_hand() -> None:
+    picture = np.array([[[10], [20], [30], [40], [60], [60], [200], [200], [200], [200]]], np.uint8)
+    # 10 % of ten values lie up to 10, 50 % up to 60: 20 -> 255 * 10 / 50 = 51, 30 -> 102, 40 -> 153
+    stretched = StretchDarkStrokes(dark=0.1, bright=0.5)(image=picture)["image"]
+    assert stretched.ravel().tolist() == [0, 51, 102, 153, 255, 255, 255, 255, 255, 255]
+
+
+def test_the_levels_are_those_of_numpys_percentiles() -> None:
+    picture = photo(0)
+    low, high = (int(np.percentile(picture, percent, method="inverted_cdf")) for percent in (2, 50))
+    expected = np.clip(np.floor((picture.astype(int) - low) * 255 / (high - low) + 0.5), 0, 255)
+    np.testing.assert_array_equal(StretchDarkStrokes()(image=picture)["image"], expected)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_batch_comes_out_as_each_picture_by_itself(channels: int) -> None:
+    transform = StretchDarkStrokes(dark=0.05, bright=0.6)
+    exact = np.repeat([10, 60, 200], [20, 220, 160]).astype(np.uint8).reshape(16, 25, 1).repeat(channels, 2)
+    pictures = [*(photo(seed, channels) for seed in range(4)), np.full_like(exact, 77), exact]
+    plan = plan_device([transform], 16, 25, channels)
+    assert isinstance(plan, DevicePlan)
+    batch = torch.from_numpy(np.stack(pictures))
+    targets = TimeTarget(torch.zeros(6, dtype=torch.int64))
+    done = plan(batch, targets, Draws((0,), np.arange(6))).images
+    np.testing.assert_array_equal(done, np.stack([transform(image=picture)["image"] for picture in pictures]))
+
+
+def test_an_even_picture_is_left_alone() -> None:
+    even = np.full((4, 4, 1), 130, np.uint8)
+    np.testing.assert_array_equal(StretchDarkStrokes()(image=even)["image"], even)
+
+
+def test_it_is_done_once_where_nothing_random_stands_before_it() -> None:
+    assert is_deterministic(StretchDarkStrokes())
+    assert not is_deterministic(StretchDarkStrokes(p=0.5))
+    assert len(TransformList([StretchDarkStrokes()]).leading) == 1
+    assert TransformList([StretchDarkStrokes(dark=0.1)]).leading_key != TransformList([StretchDarkStrokes()]).leading_key
+
+
+def test_mirrored_samples_are_refused_by_name() -> None:
+    import albumentations
+
+    from toolkit.errors import DataError
+
+    sample = Sample("train/00007", photo(0), TimeTarget(torch.tensor(9)))
+    with pytest.raises(DataError, match=r"^train/00007: a transform mirrors the picture, but a mirrored clock face"):
+        TransformList([albumentations.HorizontalFlip(p=1)]).prepare(sample)
+
+
+@pytest.mark.parametrize(("dark", "bright"), [(0.5, 0.5), (-0.1, 0.5), (0.1, 1.1)])
+def test_shares_out_of_order_are_refused(dark: float, bright: float) -> None:
+    with pytest.raises(ConfigError, match=rf"^StretchDarkStrokes has dark {dark} and bright {bright}; expected 0 <= dark < bright <= 1$"):
+        StretchDarkStrokes(dark=dark, bright=bright)
