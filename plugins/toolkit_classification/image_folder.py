@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Lt
 from toolkit.data.images import is_image_name, read_image
 from toolkit.data.locate import data_path, require_folder
 from toolkit.data.sample import Dataset, Sample, Split
+from toolkit.data.signature import files_signature
 from toolkit.errors import DataError
 from toolkit_classification.types import ClassificationInfo, LabelTarget
 
@@ -76,6 +77,10 @@ class ImageFolder(Dataset[LabelTarget]):
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def signature(self) -> str:
+        """Of the files and their classes."""
+        return files_signature([file for file, _ in self.files], [label for _, label in self.files], self.channels, str(self.root))
 
 
 def _published_parts(root: Path) -> dict[Split, Path]:

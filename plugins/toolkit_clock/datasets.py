@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt, Lt
 from toolkit.data.images import read_image
 from toolkit.data.locate import data_path, require_folder
 from toolkit.data.sample import Dataset, Pixels, Sample, Split
+from toolkit.data.signature import files_signature
 from toolkit.errors import DataError
 from toolkit_clock.types import ClockInfo, TimeTarget
 
@@ -159,6 +160,10 @@ class ClockFolder(Dataset[TimeTarget]):
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def signature(self) -> str:
+        """Of the pictures and their times."""
+        return files_signature([self.root / name for name, _ in self.files], [time for _, time in self.files], self.channels)
 
 
 def _read_array(file: Path, expected: str) -> npt.NDArray[Any]:

@@ -27,7 +27,7 @@ _ROOM_BYTES = 4 * 2**20
 def plan_for(prepared: Prepared[Any], transforms: TransformList) -> DevicePlan | Refusal:
     """The plan of the random part of `transforms` over `prepared`, or why the worker engine has to do it."""
     if not prepared.is_resident:
-        return Refusal("the data set", "is not kept in memory as pictures of one size")
+        return Refusal("the data set", "is kept neither in memory nor in the cache as pictures of one size")
     return plan_device(transforms.random, *prepared.shape)
 
 

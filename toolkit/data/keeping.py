@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from toolkit.data.content_digest import ContentDigest
 from toolkit.data.sample import Pixels, Sample, TargetT
 from toolkit.data.tree import leaf_shapes, map_tensors, stack
 
@@ -29,8 +30,9 @@ class MemoryBudget:
 
 @dataclass(frozen=True)
 class Kept(Generic[TargetT]):
-    """What stays in memory of all samples; everything is None where nothing does. Fields as in `prepared.Store`."""
+    """What stays in memory of all samples; everything but the digest is None where nothing does. Fields as in `prepared.Store`."""
 
+    digest: str
     images: Tensor | tuple[Tensor, ...] | None = None
     targets: TargetT | None = None
     truth: Any = None
@@ -60,6 +62,8 @@ class Keeper(Generic[TargetT]):
         self._truth_shapes: tuple[tuple[int, ...], ...] | None = None
         self._uniform: list[bool] = []
         self._keeping = True
+        self._digest = ContentDigest()
+        """Of what is not kept; what is kept is digested at the end, in one go."""
 
     @property
     def uniform(self) -> tuple[bool, ...]:
@@ -71,15 +75,14 @@ class Keeper(Generic[TargetT]):
         self._note_shapes(sample)
         self.ids.append(sample.id)
         if not self._keeping:
+            self._digest.add(sample.image, sample.target, sample.truth)
             return
-        self._bytes += sample.image.nbytes + _tree_bytes(sample.target)
-        if sample.truth is not sample.target:
-            self._truth_is_target = False
-            self._bytes += _tree_bytes(sample.truth)
+        self._bytes += sample_bytes(sample)
+        self._truth_is_target &= sample.truth is sample.target
         expected = self._bytes if len(self.ids) != _PROBED else self._bytes * self._count // _PROBED
         if expected > self._budget.left_bytes:
-            self._keeping = False
-            self._block, self._images, self._targets, self._truths, self._to_original = None, [], [], [], []
+            self._drop()
+            self._digest.add(sample.image, sample.target, sample.truth)
             return
         self._targets.append(sample.target)
         self._truths.append(sample.truth)
@@ -87,9 +90,9 @@ class Keeper(Generic[TargetT]):
         self._keep_image(sample.image)
 
     def finish(self) -> Kept[TargetT]:
-        """What was kept, batched; the budget is charged for it."""
+        """What was kept, batched."""
         if not self._keeping:
-            return Kept()
+            return Kept(self._digest.hexdigest())
         images: Tensor | tuple[Tensor, ...]
         if self._block is not None:
             images = torch.from_numpy(self._block[: len(self.ids)])
@@ -99,8 +102,16 @@ class Keeper(Generic[TargetT]):
             images = tuple(torch.from_numpy(image) for image in self._images)
         targets = stack(self._targets)
         truth = targets if self._truth_is_target else stack(self._truths)
-        self._budget.take(self._bytes)
-        return Kept(images, targets, truth, torch.stack(self._to_original), self._bytes)
+        self._digest.add(images, targets, truth)
+        return Kept(self._digest.hexdigest(), images, targets, truth, torch.stack(self._to_original), self._bytes)
+
+    def _drop(self) -> None:
+        """Digest all that was kept, and keep nothing from now on."""
+        images = [*(self._block[: len(self._targets)] if self._block is not None else []), *self._images]
+        for image, target, truth in zip(images, self._targets, self._truths, strict=True):
+            self._digest.add(image, target, truth)
+        self._keeping = False
+        self._block, self._images, self._targets, self._truths, self._to_original = None, [], [], [], []
 
     def _note_shapes(self, sample: Sample[TargetT]) -> None:
         if not self.ids:
@@ -132,6 +143,12 @@ class Keeper(Generic[TargetT]):
 def _shape(image: Pixels) -> tuple[int, int, int]:
     height, width, channels = image.shape
     return height, width, channels
+
+
+def sample_bytes(sample: Sample[Any]) -> int:
+    """What the sample takes in memory: its picture, target and truth."""
+    truth = 0 if sample.truth is sample.target else _tree_bytes(sample.truth)
+    return sample.image.nbytes + _tree_bytes(sample.target) + truth
 
 
 def _tree_bytes(value: Any) -> int:

@@ -129,6 +129,13 @@ class Dataset(Sequence[Sample[TargetT]], Generic[TargetT]):
         """What the data set publishes; asked of the instance made for "train"."""
         return ("train", "test")
 
+    def signature(self) -> str | None:
+        """A digest of all that the samples are made of (`signature.files_signature`), by which prepared pictures are found again.
+
+        None: they cannot be told from others, or take no time to make, and are never kept in the cache on disk.
+        """
+        return None
+
     def __getitem__(self, index: Any) -> Any:
         """The sample at `index`. Raises: DataError naming the file, where it cannot be read."""
         raise NotImplementedError

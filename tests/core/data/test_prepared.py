@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from toolkit.data.cache import Cache
 from toolkit.data.keeping import MemoryBudget
 from toolkit.data.prepared import Prepared, prepare, prepare_parts
 from toolkit.data.sample import Dataset, Sample, Target
@@ -26,9 +28,13 @@ class Pictures(Dataset[Label]):
     def __init__(self, count: int, sizes: tuple[tuple[int, int], ...] = ((6, 8),), bad: tuple[int, ...] = ()) -> None:
         self.total, self.sizes, self.bad = count, sizes, bad
         self.reads = 0
+        self.signed: str | None = None
 
     def __len__(self) -> int:
         return self.total
+
+    def signature(self) -> str | None:
+        return self.signed
 
     def image(self, index: int) -> Any:
         height, width = self.sizes[index % len(self.sizes)]
@@ -221,3 +227,139 @@ def test_parts_with_other_leading_transforms_are_prepared_apart() -> None:
 
 def test_the_line_for_the_log() -> None:
     assert plain(Pictures(1000)).describe() == "1,000 pictures of 6x8x1 (0 MiB) in memory"
+
+
+SMALL = 5_000 / 2**30
+"""GiB that a hundred pictures exceed."""
+
+
+def signed(count: int = 100, sizes: tuple[tuple[int, int], ...] = ((6, 8),), signature: str = "one") -> Pictures:
+    dataset = Pictures(count, sizes)
+    dataset.signed = signature
+    return dataset
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(1.0, tmp_path)
+
+
+def test_what_exceeds_the_budget_is_mapped_from_the_cache_and_the_next_run_reads_one_sample(cache: Cache) -> None:
+    dataset = signed()
+    budget = MemoryBudget(SMALL)
+    first = prepare(dataset, NOTHING, budget=budget, cache=cache)
+    assert first.is_resident
+    assert first.describe() == "100 pictures of 6x8x1 (0 MiB) kept in the cache on disk"
+    assert budget.left_bytes == 5_000  # it takes none of the memory
+    check_same(first, dataset)
+    again = signed()
+    second = plain(again, SMALL, cache=cache)
+    assert again.reads == 1
+    assert second.describe() == "100 pictures of 6x8x1 (0 MiB) kept in the cache on disk by an earlier run"
+    check_same(second, again)
+    positions = np.array([7, 3])
+    assert torch.equal(second.truth(positions).label, torch.stack([torch.from_numpy(again.image(n)[:, :, 0]) for n in (7, 3)]))
+    assert second.subset(positions).ids(np.arange(2)) == ("7.png", "3.png")
+
+
+def test_pictures_that_take_long_are_cached_though_they_fit_into_the_memory(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolkit.data.prepared._WORTH_SECONDS", 0.0)
+    check_same(plain(signed(), cache=cache), signed())
+    again = signed()
+    check_same(plain(again, cache=cache), again)
+    assert again.reads == 1
+
+
+def test_pictures_that_are_read_fast_and_fit_into_the_memory_are_not_cached(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolkit.data.prepared._WORTH_SECONDS", float("inf"))
+    assert plain(signed(), cache=cache).describe() == "100 pictures of 6x8x1 (0 MiB) in memory"
+    assert not (tmp_path / "prepared").exists()
+
+
+@pytest.mark.parametrize("count", [3, 16, 17])
+def test_small_parts_are_cached_like_large_ones(cache: Cache, count: int) -> None:
+    for _ in range(2):
+        check_same(plain(signed(count), gib=0, cache=cache), signed(count))
+
+
+def test_other_transforms_have_their_own_pictures_in_the_cache(cache: Cache) -> None:
+    resize = albumentations_transform("Resize")
+    assert resize is not None
+    small = TransformList([resize(height=3, width=4)])
+    assert plain(signed(), SMALL, cache=cache).shape == (6, 8, 1)
+    for _ in range(2):
+        prepared = plain(signed(), 0, small, cache=cache)
+        assert prepared.shape == (3, 4, 1)
+        assert np.allclose(prepared.sample(1).to_original, np.diag([2, 2, 1]))
+
+
+def test_a_signature_that_promised_too_much_is_noticed_at_the_first_sample(cache: Cache) -> None:
+    class Negative(Pictures):
+        def image(self, index: int) -> Any:
+            return 255 - super().image(index)
+
+    plain(signed(), SMALL, cache=cache)
+    negative = Negative(100)
+    negative.signed = "one"
+    check_same(plain(negative, SMALL, cache=cache), negative)
+    negative.reads = 0
+    check_same(plain(negative, SMALL, cache=cache), negative)
+    assert negative.reads == 1  # what is right has taken the place of what was not
+
+
+def test_an_unsigned_data_set_is_made_on_demand_beside_a_cache(cache: Cache) -> None:
+    assert plain(Pictures(100), SMALL, cache=cache).describe() == "100 pictures of 6x8x1 made on demand"
+
+
+def test_pictures_of_several_sizes_stay_out_of_the_cache_and_the_log_says_so(cache: Cache) -> None:
+    dataset = signed(100, ((6, 8), (7, 8)))
+    prepared = plain(dataset, SMALL, cache=cache)
+    assert prepared.describe() == (
+        "100 pictures of several sizes made on demand (not in the cache on disk: the pictures are of several sizes)"
+    )
+    check_same(prepared, dataset)
+
+
+def test_a_cache_without_room_is_gone_without(tmp_path: Path) -> None:
+    dataset = signed()
+    prepared = plain(dataset, SMALL, cache=Cache(SMALL, tmp_path))
+    assert prepared.describe() == "100 pictures of 6x8x1 made on demand (not in the cache on disk: 0.0 GiB exceed loader.cache_gib)"
+    check_same(prepared, dataset)
+
+
+def test_a_cache_of_no_size_is_switched_off(tmp_path: Path) -> None:
+    assert plain(signed(), SMALL, cache=Cache(0, tmp_path)).describe() == "100 pictures of 6x8x1 made on demand"
+
+
+def test_bad_files_leave_nothing_in_the_cache(cache: Cache, tmp_path: Path) -> None:
+    dataset = signed()
+    dataset.bad = (3,)
+    with pytest.raises(DataError, match=r"^3.png: is empty; expected a picture$"):
+        plain(dataset, SMALL, cache=cache)
+    assert list((tmp_path / "prepared").iterdir()) == []
+
+
+def test_a_first_sample_that_went_bad_is_told_though_the_cache_has_it(cache: Cache) -> None:
+    plain(signed(), SMALL, cache=cache)
+    dataset = signed()
+    dataset.bad = (0,)
+    with pytest.raises(DataError, match=r"^0.png: is empty; expected a picture$"):
+        plain(dataset, SMALL, cache=cache)
+
+
+@pytest.mark.parametrize("sizes", [((6, 8),), ((6, 8), (7, 8))])
+def test_the_digest_is_the_same_wherever_the_samples_are_kept(cache: Cache, sizes: Any) -> None:
+    places = [plain(signed(100, sizes)), plain(signed(100, sizes), SMALL), plain(signed(100, sizes), SMALL, cache=cache)]
+    places += [plain(signed(100, sizes), SMALL, cache=cache), plain(signed(100, sizes), 0)]
+    assert len({prepared.store.digest for prepared in places}) == 1
+
+
+def test_the_digest_tells_pictures_labels_and_truths() -> None:
+    def digest(pixel: int = 0, label: int = 0, truth: int = 0) -> str:
+        image = np.full((2, 2, 1), pixel, np.uint8)
+        sample = Sample("a", image, Label(torch.tensor(label)), truth=Label(torch.tensor(truth)))
+        return plain(One(sample)).store.digest
+
+    assert len({digest(), digest(pixel=1), digest(label=1), digest(truth=1)}) == 4
