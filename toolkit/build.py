@@ -207,6 +207,18 @@ def build_component(config: ComponentConfig, *supplied: Any) -> Any:
     return _call(config, supplied, config.options)
 
 
+def build_dataset(config: ComponentConfig, split: Split) -> Dataset[Any]:
+    """A data set; those nested in it are built for the same split."""
+    options: dict[str, Any] = {}
+    for name, value in config.options.items():
+        if isinstance(value, tuple) and any(isinstance(item, ComponentConfig) for item in value):
+            options[name] = tuple(build_dataset(item, split) for item in value)
+        else:
+            options[name] = value
+    dataset: Dataset[Any] = _call(config, (split,), options)
+    return dataset
+
+
 def build_with_parts(config: ComponentConfig, info: DataInfo, *supplied: Any) -> Any:
     """Call a component whose options may be components; those are built first, in the order of the signature.
 
@@ -249,18 +261,18 @@ def _read_data(config: RunConfig) -> Data:
     budget, cache = MemoryBudget(config.loader.memory_gib), Cache(config.loader.cache_gib)
     training = TransformList([build_component(t) for t in config.transforms.train])
     evaluation = TransformList([build_component(t) for t in config.transforms.eval], evaluation=True)
-    train: Dataset[Any] = build_component(config.data, "train")
+    train: Dataset[Any] = build_dataset(config.data, "train")
     parts: dict[Split, DataPart] = {}
     if "validation" in train.splits:
         parts["train"] = _whole(train, training, budget, cache, "training")
-        parts["validation"] = _whole(build_component(config.data, "validation"), evaluation, budget, cache, "validation")
+        parts["validation"] = _whole(build_dataset(config.data, "validation"), evaluation, budget, cache, "validation")
     else:
         kept, cut = validation_indices(len(train), config.validation)
         ours, theirs = prepare_parts(train, (training, kept), (evaluation, cut), budget=budget, cache=cache)
         parts["train"] = DataPart(train, kept, training, ours)
         parts["validation"] = DataPart(train, cut, evaluation, theirs)
     if "test" in train.splits and config.test:
-        parts["test"] = _whole(build_component(config.data, "test"), evaluation, budget, cache, "test")
+        parts["test"] = _whole(build_dataset(config.data, "test"), evaluation, budget, cache, "test")
     return Data(parts, _fingerprint(parts))
 
 

@@ -18,7 +18,7 @@ class Flatten(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C * H * W], channel by channel as `nn.Flatten` counts."""
         if values.ndim == 4 and values.requires_grad and values.is_contiguous(memory_format=torch.channels_last):
-            values = _KeepLayout.apply(values)  # type: ignore[no-untyped-call]
+            values = _KeepLayout.apply(values)
         return values.flatten(1)
 
 

@@ -1,0 +1,1 @@
+"""Networks that know good pictures: an autoencoder that is trained, memories of features that are fitted in one pass."""

@@ -1,0 +1,238 @@
+"""`deeppose`: keypoint regression refined by a cascade of crops."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor, nn
+
+from toolkit.data.sample import Batch
+from toolkit.errors import ConfigError
+from toolkit.models.model import Backbone, output_shape
+from toolkit_pose.crops import cut_out, square_boxes, torso_px
+from toolkit_pose.models import HeatmapHead, KeypointHead, averaged
+from toolkit_pose.types import EncodedKeypoints, PoseInfo, PoseOutput
+
+Width = Annotated[int, Ge(1)]
+_UNMEASURED = 0.25
+"""Deviation of displacements in torso diameters before any was measured; `prepare_phase` replaces it."""
+
+
+class Stage(nn.Module):
+    """One network of the cascade: a backbone with a head on it."""
+
+    def __init__(self, backbone: nn.Module, head: KeypointHead | HeatmapHead) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, pictures: Tensor) -> PoseOutput:
+        """[B, C, H, W] -> keypoints in shares of those pictures."""
+        output: PoseOutput = self.head(self.backbone(pictures))
+        return output
+
+
+class DeepPose(nn.Module):
+    """Keypoint regression refined by a cascade of crops (DeepPose: Toshev & Szegedy, CVPR 2014, arXiv:1312.4659).
+
+    Stage 1 looks at the whole picture. Each later stage cuts a square box around every keypoint where the stage before it
+    sees it, sigma torso diameters wide, and says where in its box the keypoint is; one network serves all keypoints, each
+    reading its own two outputs. A later stage is trained on boxes that are moved off the truth by displacements drawn from a normal
+    distribution, whose mean and deviation (per keypoint, in torso diameters) `prepare_phase` measures on the VALIDATION
+    samples: stages know their training pictures too well to err there as they will err on new ones. `prepare_phase` also scores
+    the stages so far on validation, and the new stage refines the best of them.
+
+    Every stage is a phase of the config: `train: stage1`, `train: stage2`, ...; evaluation gives every stage prepared so far.
+    Pictures lie on a canvas as large as the transforms make it; stage 1 sees it reduced to `input_size`, boxes are cut from it.
+
+    Args:
+        backbone: of every stage; each stage learns its own.
+        stages: how many.
+        input_size: side in pixels of what a stage sees.
+        hidden: width of each hidden dense layer.
+        dropout: after each of them.
+        heatmap: channels of transposed convolutions; every stage then reads its keypoints from heat maps, as the head `heatmap` does,
+            in place of the paper's dense layers.
+        sigma: side of a box in torso diameters (the paper's: 2 for LSP, 1 for FLIC).
+        crops: keypoints refined per picture and training step, drawn anew each time; all by default.
+        start_from_previous: a stage's convolutions start from those of the stage before it, not from scratch.
+        likelihood: also give the deviation of the errors, and learn their density: for loss `rle`.
+        flip_average: evaluate the picture and its mirror image and average the two; twice the work.
+    """
+
+    guided: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        info: PoseInfo,
+        /,
+        *,
+        backbone: Backbone,
+        stages: Annotated[int, Ge(1)] = 3,
+        input_size: Annotated[int, Ge(16)] = 220,
+        hidden: tuple[Width, ...] = (4096, 4096),
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.6,
+        heatmap: tuple[Width, ...] | None = None,
+        sigma: Annotated[float, Gt(0)] = 2.0,
+        crops: Width | None = None,
+        start_from_previous: bool = True,
+        likelihood: bool = False,
+        flip_average: bool = False,
+    ) -> None:
+        super().__init__()
+        shape = output_shape(backbone, (info.input_shape[0], input_size, input_size))
+        for number in range(1, stages + 1):
+            head: KeypointHead | HeatmapHead
+            if heatmap is None:
+                head = KeypointHead(shape, info, hidden=hidden, dropout=dropout, likelihood=likelihood)
+            else:
+                head = HeatmapHead(shape, info, channels=heatmap, likelihood=likelihood)
+            self.add_module(f"stage{number}", Stage(backbone if number == 1 else copy.deepcopy(backbone), head))
+        count = len(info.keypoints)
+        self.num_stages, self.input_size, self.sigma = stages, input_size, sigma
+        self.crops = min(crops or count, count)
+        self.start_from_previous, self.flip_average = start_from_previous, flip_average
+        self.torso = info.torso
+        self.register_buffer("mirror", info.mirror(), persistent=False)
+        self.register_buffer("starts", torch.tensor([0] + [-1] * (stages - 1)))
+        self.register_buffer("displacement_mean", torch.zeros(stages, count, 2))
+        self.register_buffer("displacement_deviation", torch.full((stages, count, 2), _UNMEASURED))
+        self.mirror: Tensor
+        self.starts: Tensor
+        """[S] for each stage the stage (from 1) whose estimates it refines; 0: the whole picture; -1: not prepared yet."""
+        self.displacement_mean: Tensor
+        self.displacement_deviation: Tensor
+
+    def forward(self, images: Tensor, encoded: EncodedKeypoints | None = None) -> PoseOutput:
+        """[B, C, H, W] -> every stage prepared so far.
+
+        In training the stages up to the one that learns; with `encoded` a later stage alone, on displaced boxes.
+        """
+        learning = self._learning()
+        if encoded is not None and learning > 1:
+            return self._on_displaced(learning, images, encoded)
+        # Reading the buffer waits for the device: in evaluation alone, once per batch.
+        plan = list(range(learning)) if learning else [start for start in self.starts.tolist() if start >= 0]
+        output = self._cascade(images, plan)
+        if not self.flip_average or learning:
+            return output
+        other = self._cascade(images.flip(-1), plan)
+        return PoseOutput(averaged(output.stages, other.stages, self.mirror), output.boxes, output.counted, output.spread, output.flow)
+
+    def prepare_phase(self, train: str | tuple[str, ...], batches: Iterable[Batch[Any, EncodedKeypoints]]) -> None:
+        """Before stage s learns: choose the best stage so far on these validation batches and measure its displacements.
+
+        Stages are compared by the share of labelled keypoints within a fifth of a torso diameter.
+
+        Raises: ConfigError if a phase trains several stages of a cascade at once, or none, or skips one.
+        """
+        stage = self._stage_of(train)
+        if stage == 1:
+            return
+        is_new = bool(self.starts[stage - 1] < 0)
+        self.starts[stage - 1 :] = -1  # a second phase of this stage measures again
+        right = torch.zeros(stage - 1, device=self.starts.device, dtype=torch.float64)
+        sums = torch.zeros(3, stage - 1, *self.displacement_mean.shape[1:], device=self.starts.device, dtype=torch.float64)
+        for batch in batches:
+            errors, counted = self._errors(batch.images, batch.encoded)  # [B, S, K, 2] in torso diameters, [B, K]
+            right += ((errors.norm(dim=-1) <= 0.2) & counted[:, None]).sum(dim=(0, 2))
+            kept = torch.where(counted[:, None, :, None], errors, 0).double()
+            sums += torch.stack([counted[:, None, :, None].expand_as(kept).double(), kept, kept.square()]).sum(dim=1)
+        best = int(right.argmax())
+        number, total, squares = sums[:, best]
+        mean = total / number.clamp(min=1)
+        self.displacement_mean[stage - 1] = mean
+        self.displacement_deviation[stage - 1] = (squares / number.clamp(min=1) - mean.square()).clamp(min=0).sqrt()
+        self.starts[stage - 1] = best + 1
+        if self.start_from_previous and is_new:
+            self._stage(stage).backbone.load_state_dict(self._stage(stage - 1).backbone.state_dict())
+
+    def _cascade(self, images: Tensor, plan: list[int]) -> PoseOutput:
+        """Every stage in turn on the model's own estimates; `plan[s - 1]`: the stage that stage s refines."""
+        size = (images.shape[2], images.shape[3])
+        output = self._stage(1)(self._whole(images))
+        points, boxes = [output.stages[:, 0]], [output.boxes[:, 0]]
+        everything = output.counted
+        for number, start in enumerate(plan[1:], start=2):
+            before = points[start - 1].detach()
+            sides = self.sigma * torso_px(before, everything, self.torso, size)
+            boxes.append(square_boxes(before, sides, size))
+            places = torch.arange(before.shape[1], device=images.device).expand(len(images), -1)
+            refined, spread = self._refine(number, images, boxes[-1], places)
+            points.append(refined)
+            output = PoseOutput(output.stages, output.boxes, everything, spread, self._stage(number).head.flow)
+        return PoseOutput(torch.stack(points, dim=1), torch.stack(boxes, dim=1), everything, output.spread, output.flow)
+
+    def _on_displaced(self, stage: int, images: Tensor, encoded: EncodedKeypoints) -> PoseOutput:
+        """Boxes around the truth, displaced as the stage before errs; of each picture `crops` keypoints."""
+        size = (images.shape[2], images.shape[3])
+        batch, count = encoded.labelled.shape
+        diameters = torso_px(encoded.points, encoded.labelled, self.torso, size)
+        drawn = torch.randn(batch, count, 2, device=images.device)
+        displaced = self.displacement_mean[stage - 1] + self.displacement_deviation[stage - 1] * drawn  # torso diameters
+        displaced = displaced.clamp(-self.sigma / 2, self.sigma / 2)  # farther off, the keypoint would not be in the box
+        boxes = square_boxes(encoded.points, self.sigma * diameters, size)  # [B, K, 4]
+        boxes = torch.cat([boxes[..., :2] + displaced / self.sigma * boxes[..., 2:], boxes[..., 2:]], dim=-1)
+        order = torch.rand(batch, count, device=images.device).masked_fill(~encoded.labelled, 2.0)  # labelled ones first
+        places = order.argsort(dim=1)[:, : self.crops]  # [B, crops]
+        found, spread = self._refine(stage, images, boxes.gather(1, places[..., None].expand(-1, -1, 4)), places)
+        where = places[..., None].expand(-1, -1, 2)
+        points = boxes[..., :2].scatter(1, where, found)
+        counted = torch.zeros_like(encoded.labelled).scatter(1, places, True)
+        if spread is not None:
+            spread = torch.ones_like(points).scatter(1, where, spread)
+        return PoseOutput(points[:, None], boxes[:, None], counted, spread, self._stage(stage).head.flow)
+
+    def _refine(self, stage: int, images: Tensor, boxes: Tensor, places: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the stage makes of each box [B, N, 4] that belongs to keypoint `places` [B, N]: points and spreads [B, N, 2]."""
+        output = self._stage(stage)(cut_out(images, boxes, self.input_size))
+        index = places.flatten()[:, None, None].expand(-1, 1, 2)  # [B*N, 1, 2]
+        own = output.stages[:, 0].gather(1, index).view(*places.shape, 2)
+        spread = None if output.spread is None else output.spread.gather(1, index).view(*places.shape, 2)
+        return boxes[..., :2] + own * boxes[..., 2:], spread
+
+    def _errors(self, images: Tensor, encoded: EncodedKeypoints) -> tuple[Tensor, Tensor]:
+        """How far each stage's estimates lie from the truth in torso diameters [B, S, K, 2], and which of them count [B, K]."""
+        height, width = images.shape[2:]
+        diameters = torso_px(encoded.points, encoded.labelled, self.torso, (height, width))  # [B]
+        off = self(images).stages.float() - encoded.points[:, None]
+        off_px = torch.stack([off[..., 0] * width, off[..., 1] * height], dim=-1)
+        usable = encoded.labelled & (diameters > 0)[:, None]
+        return off_px / diameters.clamp(min=1e-6)[:, None, None, None], usable
+
+    def _whole(self, images: Tensor) -> Tensor:
+        if images.shape[2:] == (self.input_size, self.input_size):
+            return images
+        return F.interpolate(images, (self.input_size, self.input_size), mode="bilinear", align_corners=False)
+
+    def _stage(self, number: int) -> Stage:
+        stage = self.get_submodule(f"stage{number}")
+        assert isinstance(stage, Stage)
+        return stage
+
+    def _learning(self) -> int:
+        """The last stage that is in training mode, counted from 1; 0 in evaluation."""
+        training = [n for n in range(1, self.num_stages + 1) if any(m.training for m in self._stage(n).modules())]
+        return max(training, default=0)
+
+    def _stage_of(self, train: str | tuple[str, ...]) -> int:
+        names = {train} if isinstance(train, str) else set(train)
+        stages = {name.partition(".")[0] for name in names}
+        known = [f"stage{n}" for n in range(1, self.num_stages + 1)]
+        if self.num_stages == 1:
+            return 1
+        if len(stages) != 1 or not stages <= set(known):
+            raise ConfigError(
+                f"fit.phases: model deeppose trains its {self.num_stages} stages one after the other, "
+                f"but a phase trains {', '.join(sorted(names))}; write one phase for each of {', '.join(known)}"
+            )
+        stage = known.index(stages.pop()) + 1
+        prepared = 1 + sum(start > 0 for start in self.starts[1:].tolist())
+        if stage > prepared + 1:
+            raise ConfigError(f"fit.phases: stage{stage} is trained before stage{prepared + 1}, which it refines; put that phase before it")
+        return stage

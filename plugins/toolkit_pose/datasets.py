@@ -1,0 +1,215 @@
+"""`joined` data sets, people's own in COCO's format (`coco_keypoints`), and `flic`. Leeds Sports Pose is in `leeds.py`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from annotated_types import Ge, Len
+
+from toolkit.data.images import read_image
+from toolkit.data.locate import data_path, require_folder
+from toolkit.data.sample import Dataset, Sample, Split
+from toolkit.data.signature import files_signature
+from toolkit.errors import ConfigError, DataError
+from toolkit.extension.schema import Kind
+from toolkit_pose.mat_reader import read_mat
+from toolkit_pose.pictures import PosePictures, listed
+from toolkit_pose.skeletons import FLIC_KEYPOINTS, FLIC_NAMES, pose_info
+from toolkit_pose.types import Keypoints, PoseInfo
+
+
+class Joined(Dataset[Keypoints]):
+    """Several data sets of one skeleton, one after the other.
+
+    A part that does not publish a split adds nothing to it: LSPET has no test part, so LSPET and LSP together are tested on LSP's.
+
+    Args:
+        parts: the data sets.
+
+    Raises: ConfigError if their keypoints differ.
+    """
+
+    info: PoseInfo
+
+    def __init__(self, split: Split, /, *, parts: Annotated[tuple[Annotated[Dataset[Keypoints], Kind("dataset")], ...], Len(1)]) -> None:
+        infos: list[Any] = [part.info for part in parts]
+        for info in infos[1:]:
+            if info.keypoints != infos[0].keypoints:
+                raise ConfigError(
+                    f"data.parts: one part has keypoints {', '.join(infos[0].keypoints)}, another {', '.join(info.keypoints)}; "
+                    "join data sets of one skeleton"
+                )
+        self.info = infos[0]
+        self.parts = parts
+        self.places = [(part, index) for part in parts for index in range(len(part))]
+        published = {name for part in parts for name in part.splits}
+        self._splits: tuple[Split, ...] = tuple(name for name in ("train", "validation", "test") if name in published)
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """Every split that some part publishes."""
+        return self._splits
+
+    def signature(self) -> str | None:
+        """Of all parts together; None if one of them has none."""
+        signatures = [part.signature() for part in self.parts]
+        return None if None in signatures else files_signature([], signatures)
+
+    def __getitem__(self, index: Any) -> Any:
+        """The sample at `index`, counted through all parts."""
+        part, place = self.places[index]
+        return part[place]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+class CocoKeypoints(Dataset[Keypoints]):
+    """People's own pictures, annotated in COCO's keypoint format; each annotated person is one sample, cut out with a margin.
+
+    One category with names of keypoints; `left_x` and `right_x` change places in a mirror, and left_shoulder and right_hip
+    measure the torso. A keypoint's third number: 0 not labelled, 1 labelled but hidden, 2 visible. Crowds (`iscrowd`) and people
+    without a labelled keypoint are passed over. Places are scored in pixels of the cut-out.
+
+    Args:
+        root: folder that `images` and the annotations are below; relative ones are below TOOLKIT_DATA.
+        train: annotations of the training part, a JSON file below root.
+        validation: those of the validation part; without it one is cut from the training part.
+        test: those of the test part; without it there are no test scores.
+        images: folder of the pictures below root.
+        margin: added on every side of a person's box, as a share of its longer side.
+
+    Raises: DataError if a file is missing or damaged or contradicts itself, naming all offenders.
+    """
+
+    info: PoseInfo
+
+    def __init__(
+        self,
+        split: Split,
+        /,
+        *,
+        root: str,
+        train: str = "annotations/train.json",
+        validation: str | None = None,
+        test: str | None = None,
+        images: str = "images",
+        margin: Annotated[float, Ge(0)] = 0.15,
+    ) -> None:
+        folder = require_folder(data_path(root), "pictures and annotations in COCO's format")
+        files: dict[Split, str | None] = {"train": train, "validation": validation, "test": test}
+        self._splits: tuple[Split, ...] = tuple(name for name, file in files.items() if file is not None)
+        self.source = folder / str(files[split])
+        content = _read_json(self.source)
+        try:
+            names = tuple(content["categories"][0]["keypoints"])
+            pictures = {picture["id"]: folder / images / picture["file_name"] for picture in content["images"]}
+            people = [a for a in content["annotations"] if not a.get("iscrowd") and any(a["keypoints"][2::3])]
+            self.people = [(a["id"], a["image_id"], a["bbox"], np.array(a["keypoints"], dtype=np.float64)) for a in people]
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{self.source}: {type(error).__name__}: {error}; expected COCO's categories with keypoints, images with file_name and "
+                "annotations with id, image_id, bbox and keypoints"
+            ) from error
+        try:
+            self.info = pose_info(names)
+        except ValueError as error:
+            raise DataError(f"{self.source}: {error}") from error
+        self.pictures, self.margin = pictures, margin
+        self._check()
+
+    def _check(self) -> None:
+        problems = []
+        for number, image, box, keypoints in self.people:
+            where = f"annotation {number}"
+            if image not in self.pictures:
+                problems.append(f"{where}: no picture has id {image}")
+            if len(keypoints) != 3 * len(self.info.keypoints):
+                problems.append(f"{where}: {len(keypoints)} numbers under keypoints; expected 3 for each of {len(self.info.keypoints)}")
+            elif not np.isfinite(keypoints).all():
+                problems.append(f"{where}: a keypoint is not finite")
+            if len(box) != 4 or not np.isfinite(box).all() or min(box[2:]) <= 0:
+                problems.append(f"{where}: bbox {box}; expected left, top, width and height")
+        if problems:
+            raise DataError(f"{self.source}: " + listed(problems, f"{len(problems):,} mistakes"))
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """Those with annotations."""
+        return self._splits
+
+    def signature(self) -> str:
+        """Of the pictures, the annotations and the margin."""
+        return files_signature([*self.pictures.values(), self.source], self.margin)
+
+    def __getitem__(self, index: Any) -> Any:
+        """One person. Raises: DataError if the picture cannot be read, or a labelled keypoint lies outside of it."""
+        number, picture, (left, top, width, height), numbers = self.people[index]
+        image = read_image(self.pictures[picture], channels=3)
+        xyv = numbers.reshape(-1, 3)
+        labelled = xyv[:, 2] > 0
+        margin = self.margin * max(width, height)
+        x0, y0 = max(0, int(left - margin)), max(0, int(top - margin))
+        x1, y1 = min(image.shape[1], int(np.ceil(left + width + margin))), min(image.shape[0], int(np.ceil(top + height + margin)))
+        inside = (xyv[:, :2] >= -1).all(axis=1) & (xyv[:, :2] <= (image.shape[1], image.shape[0])).all(axis=1)
+        bad = [self.info.keypoints[k] for k in np.flatnonzero(labelled & ~inside)]
+        if bad or x1 <= x0 or y1 <= y0:
+            what = f"{', '.join(bad)} labelled" if bad else "its bbox is"
+            raise DataError(
+                f"{self.pictures[picture]}: annotation {number}: {what} outside of the picture; "
+                f"expected places within {image.shape[1]} x {image.shape[0]} pixels"
+            )
+        points = np.where(labelled[:, None], xyv[:, :2] - (x0, y0), 0).astype(np.float32)
+        target = Keypoints(torch.from_numpy(points), torch.from_numpy(labelled), torch.from_numpy(xyv[:, 2] == 2), self.info.mirror())
+        return Sample(f"coco/{number}", np.ascontiguousarray(image[y0:y1, x0:x1]), target)
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+
+def flic(split: Split, /, *, root: str = "FLIC") -> PosePictures:
+    """5,003 film stills with the upper body of one person each, 11 keypoints (Sapp & Taskar, MODEC, CVPR 2013).
+
+    Places in `examples.mat` count from 1; here from 0. Those that are NaN are not labelled. Whom a still with several people means
+    can be told by its torso box, which is not used here: such stills are harder for us than for methods that are given the box.
+
+    Args:
+        root: folder with `examples.mat` and `images/`, as released; relative ones are below TOOLKIT_DATA.
+
+    Raises: DataError if files are missing or damaged, naming all offenders.
+    """
+    folder = require_folder(data_path(root), "examples.mat and images/")
+    source = folder / "examples.mat"
+    arrays = read_mat(source)
+    needed = {f"examples.{name}" for name in ("coords", "filepath", "istrain", "istest")}
+    if not needed <= arrays.keys() or arrays["examples.coords"].shape[1:] != (2, 29):
+        found = ", ".join(sorted(arrays)) or "nothing"
+        raise DataError(f"{source} holds {found}; expected a struct array examples with coords (2 x 29), filepath, istrain and istest")
+    chosen = np.flatnonzero(arrays["examples.istrain" if split == "train" else "examples.istest"].astype(bool))
+    coords = arrays["examples.coords"].astype(np.float64).transpose(0, 2, 1)[chosen][:, [_FLIC_COLUMNS[name] for name in FLIC_NAMES]]
+    labelled: npt.NDArray[np.bool_] = np.asarray(np.isfinite(coords).all(axis=2))
+    files = [folder / "images" / str(name) for name in arrays["examples.filepath"][chosen]]
+    missing = [f"{file}: no such file" for file in files if not file.is_file()]
+    if missing:
+        raise DataError(listed(missing, f"{source} names {len(missing):,} pictures that are not there"))
+    return PosePictures("flic", pose_info(FLIC_KEYPOINTS), files, (coords - 1).astype(np.float32), labelled, labelled, source)
+
+
+_FLIC_COLUMNS = {
+    "lsho": 0, "lelb": 1, "lwri": 2, "rsho": 3, "relb": 4, "rwri": 5, "lhip": 6, "rhip": 9, "leye": 12, "reye": 13, "nose": 16,
+}  # fmt: skip
+"""Which of the 29 columns of `coords` FLIC's names stand for; the others are empty in the released file."""
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{file}: no such file; expected annotations in COCO's keypoint format; set data.root or data.train") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{file} is damaged: {error}; expected annotations in COCO's keypoint format") from error

@@ -1,0 +1,188 @@
+"""Stage 1 and plain networks: the paper's AlexNet form, regression and heat map heads, and the network that joins them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Lt
+from torch import Tensor, nn
+
+from toolkit.models.model import Backbone, Head, Shape
+from toolkit_pose.residual_flow import ResidualFlow
+from toolkit_pose.types import PoseInfo, PoseOutput
+
+Width = Annotated[int, Ge(1)]
+Share = Annotated[float, Ge(0), Lt(1)]
+Norm = Literal["local_response", "batch", "none"]
+
+
+class AlexNetForm(Backbone):
+    """DeepPose's five convolutions: 96 of 11x11 with stride 4, 256 of 5x5, 384, 384 and 256 of 3x3.
+
+    After 1, 2 and 5 stands a 3x3 pool of stride 2. As in Krizhevsky, Sutskever, Hinton, NIPS 2012, in one column.
+    220x220 pictures give 55x55, 27x27, 13x13 and at last 6x6.
+    Weights start as He's initialisation draws them.
+
+    Args:
+        norm: after convolutions 1 and 2 local response normalisation as in the paper (size 5, k 2, alpha 1e-4, beta 0.75), batch norm
+            after each convolution, or none.
+    """
+
+    def __init__(self, input_shape: Shape, /, *, norm: Norm = "local_response") -> None:
+        super().__init__()
+        inputs = input_shape[0]
+        layers: list[nn.Module] = []
+        for number, (filters, kernel, stride) in enumerate(((96, 11, 4), (256, 5, 1), (384, 3, 1), (384, 3, 1), (256, 3, 1)), start=1):
+            layers.append(nn.Conv2d(inputs, filters, kernel, stride, padding=4 if number == 1 else kernel // 2, bias=norm != "batch"))
+            layers += [nn.BatchNorm2d(filters)] if norm == "batch" else []
+            layers.append(nn.ReLU(inplace=True))
+            layers += [nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0)] if norm == "local_response" and number <= 2 else []
+            layers += [nn.MaxPool2d(3, 2)] if number in (1, 2, 5) else []
+            inputs = filters
+        self.features = nn.Sequential(*layers)
+        for module in self.features:
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, 256, H', W']."""
+        features: Tensor = self.features(images)
+        return features
+
+
+class KeypointHead(Head):
+    """Direct regression: features, hidden dense layers with dropout, then x and y of every keypoint.
+
+    Args:
+        hidden: width of each hidden dense layer (4096, 4096 in the paper).
+        dropout: after each of them (0.6 in the paper).
+        pool: mean averages the features over height and width first, none keeps all positions.
+        likelihood: also give the deviation of the errors, and learn their density: for loss `rle`.
+    """
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        info: PoseInfo,
+        /,
+        *,
+        hidden: tuple[Width, ...] = (4096, 4096),
+        dropout: Share = 0.6,
+        pool: Literal["mean", "none"] = "none",
+        likelihood: bool = False,
+    ) -> None:
+        super().__init__()
+        channels, height, width = in_shape
+        self.pool = nn.AdaptiveAvgPool2d(1) if pool == "mean" else nn.Identity()
+        inputs = channels * (1 if pool == "mean" else height * width)
+        layers: list[nn.Module] = []
+        for units in hidden:
+            layers += [nn.Linear(inputs, units), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+            inputs = units
+        self.hidden = nn.Sequential(*layers)
+        self.points = nn.Linear(inputs, info.num_outputs)
+        self.spread = nn.Linear(inputs, info.num_outputs) if likelihood else None
+        self.flow = ResidualFlow() if likelihood else None
+        for module in self.hidden:
+            if isinstance(module, nn.Linear):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(self.points.weight, std=0.001)  # all keypoints start in the middle of the picture
+        nn.init.zeros_(self.points.bias)
+
+    def forward(self, features: Tensor) -> PoseOutput:
+        """[B, C, H, W] -> keypoints [B, 1, K, 2] in shares of the picture."""
+        vectors = self.hidden(self.pool(features).flatten(1))
+        points = self.points(vectors).float()
+        spread = None if self.spread is None else self.spread(vectors).float().sigmoid().unflatten(1, (-1, 2))
+        return PoseOutput.of_whole_picture(points.unflatten(1, (-1, 2)), spread, self.flow)
+
+
+class HeatmapHead(Head):
+    """One heat map per keypoint, read by its centre of mass (integral regression): differentiable, finer than a cell of the map.
+
+    Transposed convolutions (4x4, stride 2, batch norm, ReLU) enlarge the features as in Xiao, Wu, Wei, "Simple Baselines for
+    Human Pose Estimation and Tracking", ECCV 2018; the reading is that of Sun et al., "Integral Human Pose Regression", ECCV 2018.
+
+    Args:
+        channels: of each transposed convolution; each doubles height and width.
+        likelihood: also give the deviation of the errors, from the spread of each map, and learn their density: for loss `rle`.
+    """
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        info: PoseInfo,
+        /,
+        *,
+        channels: tuple[Width, ...] = (256, 256, 256),
+        likelihood: bool = False,
+    ) -> None:
+        super().__init__()
+        inputs = in_shape[0]
+        layers: list[nn.Module] = []
+        for width in channels:
+            layers += [nn.ConvTranspose2d(inputs, width, 4, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+            inputs = width
+        self.enlarge = nn.Sequential(*layers)
+        self.maps = nn.Conv2d(inputs, len(info.keypoints), 1)
+        self.flow = ResidualFlow() if likelihood else None
+        nn.init.normal_(self.maps.weight, std=0.001)
+        nn.init.zeros_(self.maps.bias)  # type: ignore[arg-type]
+
+    def forward(self, features: Tensor) -> PoseOutput:
+        """[B, C, H, W] -> keypoints [B, 1, K, 2] in shares of the picture."""
+        logits: Tensor = self.maps(self.enlarge(features))  # [B, K, h, w]
+        height, width = logits.shape[2:]
+        shares = logits.float().flatten(2).softmax(dim=2).view(*logits.shape)
+        along_x, along_y = shares.sum(dim=2), shares.sum(dim=3)  # [B, K, w], [B, K, h]
+        x, y = _cells(width, shares.device), _cells(height, shares.device)
+        points = torch.stack([(along_x * x).sum(dim=2), (along_y * y).sum(dim=2)], dim=-1)  # [B, K, 2]
+        spread = None
+        if self.flow is not None:
+            variance = torch.stack([(along_x * x.square()).sum(dim=2), (along_y * y.square()).sum(dim=2)], dim=-1) - points.square()
+            spread = (variance.clamp(min=0) + 1e-6).sqrt()
+        return PoseOutput.of_whole_picture(points, spread, self.flow)
+
+
+class PoseNet(nn.Module):
+    """A backbone with a head on it, looking once at the whole picture.
+
+    Args:
+        backbone: from pictures to features.
+        head: from features to keypoints: `keypoints` or `heatmap`.
+        flip_average: evaluate the picture and its mirror image and average the two; twice the work.
+    """
+
+    def __init__(self, info: PoseInfo, /, *, backbone: Backbone, head: Head, flip_average: bool = False) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.flip_average = flip_average
+        self.register_buffer("mirror", info.mirror(), persistent=False)
+        self.mirror: Tensor
+
+    def forward(self, images: Tensor) -> PoseOutput:
+        """[B, C, H, W] -> one stage."""
+        output: PoseOutput = self.head(self.backbone(images))
+        if not self.flip_average or self.training:
+            return output
+        other: PoseOutput = self.head(self.backbone(images.flip(-1)))
+        return PoseOutput(averaged(output.stages, other.stages, self.mirror), output.boxes, output.counted, output.spread, output.flow)
+
+
+def averaged(stages: Tensor, of_mirrored: Tensor, mirror: Tensor) -> Tensor:
+    """[B, S, K, 2] the mean of what was found in a picture and in its mirror image.
+
+    mirror: [K] what each keypoint becomes in a mirror.
+    """
+    x, y = of_mirrored[:, :, mirror].unbind(dim=-1)
+    return (stages + torch.stack([-x, y], dim=-1)) / 2
+
+
+def _cells(count: int, device: torch.device) -> Tensor:
+    """[count] middles of the cells in shares of the picture, from its middle."""
+    return (torch.arange(count, device=device) + 0.5) / count - 0.5

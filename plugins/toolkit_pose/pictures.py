@@ -1,0 +1,108 @@
+"""`PosePictures`: pictures in files, each with the keypoints of one person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from toolkit.data.images import read_image
+from toolkit.data.sample import Dataset, Sample, Split
+from toolkit.data.signature import files_signature
+from toolkit.errors import DataError
+from toolkit_pose.types import Keypoints, PoseInfo
+
+Points = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+_FAR_OUTSIDE = 0.1
+"""A labelled keypoint farther outside its picture than this share of the longer side is a mistake."""
+_NEAR_PX = 2.0
+_LISTED = 20
+
+
+class PosePictures(Dataset[Keypoints]):
+    """Pictures in files with the keypoints of one person each.
+
+    Args:
+        split: of the samples; the first part of their ids is the data set's name.
+        name: of the data set.
+        info: its skeleton.
+        files: N pictures.
+        points: [N, K, 2] x, y in pixels from 0.
+        labelled, visible: [N, K].
+        source: the annotations' file, named in messages.
+        splits: what the data set publishes.
+        unlabel_outside: keypoints more than two pixels outside their picture do not count; else those far outside are refused.
+
+    Raises: DataError listing all samples whose labelled keypoints are not finite, or that have none.
+    """
+
+    info: PoseInfo
+
+    def __init__(
+        self,
+        name: str,
+        info: PoseInfo,
+        files: list[Path],
+        points: Points,
+        labelled: Flags,
+        visible: Flags,
+        source: Path,
+        *,
+        splits: tuple[Split, ...] = ("train", "test"),
+        unlabel_outside: bool = False,
+    ) -> None:
+        problems = []
+        for file, xy, known in zip(files, points, labelled, strict=True):
+            if not known.any():
+                problems.append(f"{file}: no keypoint is labelled in {source}; expected at least one")
+            for keypoint in np.flatnonzero(known & ~np.isfinite(xy).all(axis=1)):
+                x, y = xy[keypoint]
+                problems.append(f"{file}: {info.keypoints[keypoint]} is labelled at ({x}, {y}) in {source}; expected finite numbers")
+        if problems:
+            raise DataError(listed(problems, f"{source}: {len(problems):,} labels cannot be used"))
+        self.name, self.info, self.files, self.source, self._splits = name, info, files, source, splits
+        self.labelled = torch.from_numpy(labelled)
+        self.visible = torch.from_numpy(visible & labelled)
+        self.points_px = torch.from_numpy(np.where(labelled[:, :, None], points, 0).astype(np.float32))
+        self.mirror = info.mirror()
+        self.unlabel_outside = unlabel_outside
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """What the data set publishes."""
+        return self._splits
+
+    def signature(self) -> str:
+        """Of the pictures, their annotations and how these are read."""
+        return files_signature([*self.files, self.source], self.name, self.info.keypoints, self.unlabel_outside)
+
+    def __getitem__(self, index: Any) -> Any:
+        """The sample at `index`. Raises: DataError if its picture cannot be read or a labelled keypoint lies far outside of it."""
+        index = range(len(self.files))[index]
+        image = read_image(self.files[index], channels=3)
+        points, labelled = self.points_px[index], self.labelled[index]
+        height, width = image.shape[:2]
+        outside = torch.maximum(-points, points - torch.tensor([width - 1.0, height - 1.0])).amax(dim=1)  # [K] pixels
+        if self.unlabel_outside:
+            labelled = labelled & (outside <= _NEAR_PX)
+        far = (labelled & (outside > _FAR_OUTSIDE * max(width, height))).nonzero()[:, 0].tolist()
+        if far:
+            found = ", ".join(f"{self.info.keypoints[k]} at ({points[k, 0]:.1f}, {points[k, 1]:.1f})" for k in far)
+            raise DataError(f"{self.files[index]}: {found} in {self.source}; expected places within its {width} x {height} pixels")
+        target = Keypoints(points, labelled, self.visible[index] & labelled, self.mirror)
+        return Sample(f"{self.name}/{self.files[index].stem}", image, target)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+def listed(problems: list[str], heading: str) -> str:
+    """One problem as its line, several below a heading, at most twenty spelt out."""
+    if len(problems) == 1:
+        return problems[0]
+    more = [f"... and {len(problems) - _LISTED:,} more"] if len(problems) > _LISTED else []
+    return "\n  ".join([heading, *problems[:_LISTED], *more])

@@ -1,0 +1,42 @@
+"""The loop of PyTorch's own tutorial: a DataLoader of torchvision transforms, five lines a step."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from peers.contender import Choice, Stopwatch
+from peers.job import Job
+from peers.recipes import RECIPES, tutorial_loader
+from toolkit.training.runtime import active
+
+
+class PytorchLoop:
+    """Plain PyTorch on the job's network."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def images_per_s(self, choice: Choice, seconds: float) -> float:
+        """The rate over about `seconds`."""
+        runtime, recipe = self._job.run.runtime, RECIPES[self._job.name]
+        with active(runtime):
+            model = copy.deepcopy(self._job.run.model).to(memory_format=torch.contiguous_format).train()
+            optimizer = recipe.optimizer(model.parameters())
+            loader = tutorial_loader(self._job, recipe, choice)
+            watch = Stopwatch(seconds, self._job.wait)
+            while True:
+                for images, labels in loader:
+                    images = images.to(runtime.device, non_blocking=True)
+                    labels = labels.to(runtime.device, non_blocking=True)
+                    optimizer.zero_grad()
+                    with torch.autocast(runtime.device.type, torch.bfloat16, enabled=choice.precision == "bfloat16"):
+                        loss = recipe.loss(model(images), images, labels)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    optimizer.step()
+                    if watch.batch_done(len(images)):
+                        return watch.images_per_s
+
+    def close(self) -> None:
+        """Nothing is left running."""
