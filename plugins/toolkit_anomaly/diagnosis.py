@@ -22,7 +22,8 @@ _ROWS, _PLOT = "diagnose_on_test.jsonl", "diagnose_on_test.png"
 @hookimpl
 def toolkit_epoch_ended(run: Any, epoch: int, scores: Mapping[str, float]) -> None:
     """With `diagnose_on_test`, score the test part after the epoch, add a row to `diagnose_on_test.jsonl` and redraw the plot."""
-    if not isinstance(run.task, AnomalyTask) or not run.task.diagnose_on_test or run.folder is None or "test" not in run.loaders:
+    task = getattr(run, "task", None)
+    if not isinstance(task, AnomalyTask) or not task.diagnose_on_test or run.folder is None or "test" not in run.loaders:
         return
     metrics = [metric for metric in run.metrics if isinstance(metric, PixelScores)]
     done = evaluate(run.model, run.loaders["test"], run.task, run.loss, metrics, run.runtime)

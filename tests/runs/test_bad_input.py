@@ -373,7 +373,7 @@ def test_a_plugin_that_cannot_be_imported_gives_its_reason_to_the_config_that_ne
     (site / "toolkit_sonar_plugin.py").write_text("raise ImportError('libsonar.so.3 is missing')\n")
     monkeypatch.syspath_prepend(site)
     expected = (
-        "config.yaml:23:1: no task named 'sonar'; there are: classification "
+        "config.yaml:23:1: no task named 'sonar'; there are: anomaly, classification, clock, pose "
         "(plugin 'sonar' could not be loaded: toolkit-sonar 1.2: ImportError: libsonar.so.3 is missing)"
     )
     ended = command("check", config(task="sonar").name)
@@ -389,7 +389,10 @@ def test_a_blocked_plugin_is_named_to_the_config_that_needs_it(
     monkeypatch.setenv("TOOLKIT_BLOCK_PLUGINS", "classification")
     ended = command("run", config())
     assert ended.returncode == 2
-    assert "no task named 'classification'; there are: none (plugin 'classification' could not be loaded: vision-toolkit" in ended.stderr
+    assert (
+        "no task named 'classification'; there are: anomaly, clock, pose (plugin 'classification' could not be loaded: vision-toolkit"
+        in ended.stderr
+    )
     assert "blocked by TOOLKIT_BLOCK_PLUGINS)" in ended.stderr
 
 

@@ -37,7 +37,7 @@ def main() -> None:
     alone = replace(runtime, rank=0, world=1)
     with active(runtime):
         run = build_run(config, plugins, runtime)
-        load_chosen(run.model, RunDir(folder), "best")
+        load_chosen(run.model, run.task, RunDir(folder), "best")
         rows = [{"one": scores(run, size, alone), "all": scores(run, size, runtime)} for size in range(1, largest + 1)]
         if runtime.is_main:
             (out / "sizes.json").write_text(json.dumps(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -36,7 +37,7 @@ def test_list_of_a_kind_names_only_that_kind(kind: str, command: Command) -> Non
 def test_an_unknown_kind_is_told_with_those_there_are(command: Command) -> None:
     ended = command("list", "layer")
     assert ended.returncode == 2
-    there_are = "task, dataset, model, backbone, head, loss, metric, transform, plot, optimizer, schedule"
+    there_are = "task, dataset, model, backbone, head, loss, metric, transform, batch_transform, plot, optimizer, schedule"
     assert ended.stderr == f"error: no kind named 'layer'; there are: {there_are}\n"
 
 
@@ -84,7 +85,7 @@ def test_a_command_of_another_distribution_is_listed_without_being_imported_and_
     distribution(
         f"from pathlib import Path\nPath({str(tmp_path / 'imported')!r}).touch()\ndef greet(name: str) -> None:\n    print('hello', name)\n"
     )
-    assert "greet     (from toolkit-extra)" in command("--help").stdout
+    assert re.search(r"^  greet +\(from toolkit-extra\)$", command("--help").stdout, re.M)
     assert not (tmp_path / "imported").exists()
     assert command("greet", "you").stdout == "hello you\n"
 

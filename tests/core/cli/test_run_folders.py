@@ -115,5 +115,7 @@ def test_bench_prints_speeds_as_json_and_as_lines_and_writes_nothing(
     assert min(result[name] for name in ("real", "bare", "bare_without_transforms", "data")) > 0
     lines = command("bench", config, *tiny).stdout.splitlines()
     assert lines[1].startswith("training loop ")
-    assert lines[-1].startswith("efficiency ")
+    assert lines[-3].startswith("efficiency ")
+    assert lines[-2].startswith("peak memory ")
+    assert lines[-1].startswith("verdict ")
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
