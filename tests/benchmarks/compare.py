@@ -75,7 +75,7 @@ def compare_job(name: str, asked: argparse.Namespace) -> JobStanding:
         turns: dict[str, Measure] = {"toolkit": ours.images_per_s}
         for peer in asked.peers:
             try:
-                contender = stack.enter_context(closing(made(peer, job, asked.keras_python)))
+                contender = stack.enter_context(closing(made(peer, job, asked)))
                 tried = try_all(contender, asked.workers, asked.try_seconds)
             except AbsentError as absent:
                 peers[peer] = PeerStanding(skipped=str(absent))
@@ -97,23 +97,15 @@ def compare_job(name: str, asked: argparse.Namespace) -> JobStanding:
     )
 
 
-def made(peer: str, job: Any, keras_python: Path | None) -> Contender:
-    """The peer's loop for the job. Raises: AbsentError where it is not installed."""
-    if peer == "pytorch":
-        from peers.pytorch_loop import PytorchLoop
+def made(peer: str, job: Any, asked: argparse.Namespace) -> Contender:
+    """The peer's loop for the job, in a process of its own. Raises: AbsentError where it is not installed."""
+    if peer == "keras":
+        from peers.keras_loop import KerasLoop
 
-        return PytorchLoop(job)
-    if peer == "timm":
-        from peers.timm_loop import TimmLoop
+        return KerasLoop(job, asked.keras_python)
+    from peers.child import Child
 
-        return TimmLoop(job)
-    if peer == "lightning":
-        from peers.lightning_loop import LightningLoop
-
-        return LightningLoop(job)
-    from peers.keras_loop import KerasLoop
-
-    return KerasLoop(job, keras_python)
+    return Child([sys.executable, str(Path(__file__).parent / "peers" / "torch_side.py"), job.name, peer, json.dumps(asked.set)])
 
 
 def try_all(contender: Contender, workers: Sequence[int], seconds: float) -> tuple[Tried, ...]:

@@ -97,7 +97,7 @@ def test_a_compromised_lightning_is_refused_unimported(monkeypatch: pytest.Monke
 
 def test_keras_without_a_python_of_its_own_is_absent() -> None:
     with pytest.raises(AbsentError, match="--keras-python"):
-        made("keras", None, None)
+        made("keras", None, arguments([]))
 
 
 def test_unknown_jobs_are_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:

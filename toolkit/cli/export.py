@@ -14,9 +14,7 @@ Format = Literal["onnx", "safetensors", "keras"]
 
 def export(
     folder: RunFolder,
-    format: Annotated[
-        Literal["onnx", "safetensors", "keras"], typer.Option("--format", metavar="FORMAT", help="onnx, safetensors or keras.")
-    ],
+    format: Annotated[Format, typer.Option("--format", metavar="FORMAT", help="onnx, safetensors or keras.")],
     out: Annotated[Path | None, typer.Option("--out", help="The file (default: DIR/export/model.FORMAT).", metavar="FILE")] = None,
     debug: Debug = False,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,19 +48,23 @@ class Job:
             torch.accelerator.synchronize()
 
 
-def read_job(name: str, overrides: Sequence[str] = ()) -> Job:
-    """`jobs/<name>.yaml` with its data, or with drawn ones where those are not below TOOLKIT_DATA."""
+def read_job(name: str, overrides: Sequence[str] = (), *, tuned: bool = True) -> Job:
+    """`jobs/<name>.yaml` with its data, or with drawn ones where those are not below TOOLKIT_DATA.
+
+    Args:
+        tuned: set the process up as a run does (the allocator keeps what is freed), which a peer's user would not.
+    """
     try:
-        return _read(name, overrides, synthetic=False)
+        return _read(name, overrides, synthetic=False, tuned=tuned)
     except DataError:
-        return _read(name, overrides, synthetic=True)
+        return _read(name, overrides, synthetic=True, tuned=tuned)
 
 
-def _read(name: str, overrides: Sequence[str], *, synthetic: bool) -> Job:
+def _read(name: str, overrides: Sequence[str], *, synthetic: bool, tuned: bool) -> Job:
     plugins = load_plugins()
     config, _ = load_config(JOBS / f"{name}.yaml", overrides=overrides, synthetic=synthetic, registry=plugins.registry)
     runtime = choose_runtime(config.runtime)
-    with active(runtime):
+    with active(runtime) if tuned else nullcontext():
         run = build_run(config, plugins, runtime, synthetic=synthetic)
     pictures, labels = _raw(run)
     return Job(name, run, pictures, labels, synthetic)

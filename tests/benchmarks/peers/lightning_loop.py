@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import importlib
 import logging
 import warnings
@@ -13,8 +12,8 @@ import torch
 
 from peers.contender import AbsentError, Choice, Stopwatch
 from peers.job import Job
+from peers.plain import plain_model
 from peers.recipes import RECIPES, tutorial_loader
-from toolkit.training.runtime import active
 
 COMPROMISED = ("2.6.2", "2.6.3")
 """Releases that were tampered with; they are not imported."""
@@ -37,9 +36,10 @@ class LightningLoop:
         """The rate over about `seconds`."""
         runtime, recipe = self._job.run.runtime, RECIPES[self._job.name]
         watch = Stopwatch(seconds, self._job.wait)
-        with active(runtime), warnings.catch_warnings():
+        torch.set_num_threads(runtime.threads)
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice on the number of workers
-            model = copy.deepcopy(self._job.run.model).to(memory_format=torch.contiguous_format).train()
+            model = plain_model(self._job)
             trainer = self._lightning.Trainer(
                 accelerator="gpu" if runtime.device.type == "cuda" else "cpu",
                 devices=1,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 
 from peers.contender import Choice, Stopwatch
 from peers.job import Job
+from peers.plain import plain_model
 from peers.recipes import RECIPES, tutorial_loader
-from toolkit.training.runtime import active
 
 
 class PytorchLoop:
@@ -21,22 +19,22 @@ class PytorchLoop:
     def images_per_s(self, choice: Choice, seconds: float) -> float:
         """The rate over about `seconds`."""
         runtime, recipe = self._job.run.runtime, RECIPES[self._job.name]
-        with active(runtime):
-            model = copy.deepcopy(self._job.run.model).to(memory_format=torch.contiguous_format).train()
-            optimizer = recipe.optimizer(model.parameters())
-            loader = tutorial_loader(self._job, recipe, choice)
-            watch = Stopwatch(seconds, self._job.wait)
-            while True:
-                for images, labels in loader:
-                    images = images.to(runtime.device, non_blocking=True)
-                    labels = labels.to(runtime.device, non_blocking=True)
-                    optimizer.zero_grad()
-                    with torch.autocast(runtime.device.type, torch.bfloat16, enabled=choice.precision == "bfloat16"):
-                        loss = recipe.loss(model(images), images, labels)
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    optimizer.step()
-                    if watch.batch_done(len(images)):
-                        return watch.images_per_s
+        torch.set_num_threads(runtime.threads)
+        model = plain_model(self._job)
+        optimizer = recipe.optimizer(model.parameters())
+        loader = tutorial_loader(self._job, recipe, choice)
+        watch = Stopwatch(seconds, self._job.wait)
+        while True:
+            for images, labels in loader:
+                images = images.to(runtime.device, non_blocking=True)
+                labels = labels.to(runtime.device, non_blocking=True)
+                optimizer.zero_grad()
+                with torch.autocast(runtime.device.type, torch.bfloat16, enabled=choice.precision == "bfloat16"):
+                    loss = recipe.loss(model(images), images, labels)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                if watch.batch_done(len(images)):
+                    return watch.images_per_s
 
     def close(self) -> None:
         """Nothing is left running."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 
 from peers.contender import Choice, Stopwatch
 from peers.job import Job
+from peers.plain import plain_model
 from peers.recipes import RECIPES, Pictures, Recipe
-from toolkit.training.runtime import active
 
 LOG_EVERY = 50
 """`train.py`'s log_interval: so often it reads the loss."""
@@ -28,24 +27,24 @@ class TimmLoop:
         from timm.utils import AverageMeter
 
         runtime, recipe = self._job.run.runtime, RECIPES[self._job.name]
-        with active(runtime):
-            model = copy.deepcopy(self._job.run.model).to(memory_format=torch.contiguous_format).train()
-            wanted = recipe.optimizer(model.parameters())
-            options = {name: wanted.defaults[name] for name in ("lr", "weight_decay", "momentum") if name in wanted.defaults}
-            optimizer = create_optimizer_v2(model, opt=type(wanted).__name__.lower(), **options)
-            losses, loader = AverageMeter(), self._loader(recipe, choice)
-            watch = Stopwatch(seconds, self._job.wait)
-            while True:
-                for number, (images, labels) in enumerate(loader):
-                    with torch.autocast(runtime.device.type, torch.bfloat16, enabled=choice.precision == "bfloat16"):
-                        loss = recipe.loss(model(images), images, labels)
-                    optimizer.zero_grad()
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    optimizer.step()
-                    if number % LOG_EVERY == 0:
-                        losses.update(loss.item(), len(images))
-                    if watch.batch_done(len(images)):
-                        return watch.images_per_s
+        torch.set_num_threads(runtime.threads)
+        model = plain_model(self._job)
+        wanted = recipe.optimizer(model.parameters())
+        options = {name: wanted.defaults[name] for name in ("lr", "weight_decay", "momentum") if name in wanted.defaults}
+        optimizer = create_optimizer_v2(model, opt=type(wanted).__name__.lower(), **options)
+        losses, loader = AverageMeter(), self._loader(recipe, choice)
+        watch = Stopwatch(seconds, self._job.wait)
+        while True:
+            for number, (images, labels) in enumerate(loader):
+                with torch.autocast(runtime.device.type, torch.bfloat16, enabled=choice.precision == "bfloat16"):
+                    loss = recipe.loss(model(images), images, labels)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                if number % LOG_EVERY == 0:
+                    losses.update(loss.item(), len(images))
+                if watch.batch_done(len(images)):
+                    return watch.images_per_s
 
     def close(self) -> None:
         """Nothing is left running."""
