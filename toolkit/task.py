@@ -27,6 +27,8 @@ class Task(ABC, Generic[TargetT, EncodedT, OutputT, PredictionT]):
     default_loss: ClassVar[str]
     default_metrics: ClassVar[tuple[str, ...]]
     default_plots: ClassVar[tuple[str, ...]] = ()
+    scores_training: ClassVar[bool] = True
+    """Whether metrics say anything about training batches; on good pictures alone they do not, so that only losses are kept."""
     default_select: ClassVar[str] = "val/loss"
     """The validation score that chooses the best epoch where the config does not say."""
 

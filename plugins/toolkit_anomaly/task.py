@@ -77,6 +77,7 @@ class AnomalyTask(Task[KindTarget, EncodedKind, AnomalyOutput, AnomalyPrediction
     default_loss: ClassVar[str] = "mse"
     default_metrics: ClassVar[tuple[str, ...]] = ("image_scores", "pixel_scores", "false_alarms")
     default_plots: ClassVar[tuple[str, ...]] = ("defect_rows", "threshold_sweep", "score_histograms")
+    scores_training: ClassVar[bool] = False
     default_select: ClassVar[str] = "val/loss"
     info: AnomalyInfo
 

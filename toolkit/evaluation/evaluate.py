@@ -58,8 +58,10 @@ class Scorekeeper:
         self._score(prediction, truth)
 
     def update_with_output(self, terms: Mapping[str, Tensor], output: Any, to_original: Tensor, truth: Any) -> None:
-        """Take in a batch of the model's outputs; metrics that only count are shown several batches at once, which changes no count."""
+        """Take in a training batch's outputs; metrics that only count are shown several batches at once, which changes no count."""
         self._add_losses(terms)
+        if not self._task.scores_training:
+            return
         if not self._only_counts:
             self._score(self._task.decode(output, to_original), truth)
             return

@@ -288,3 +288,16 @@ def test_a_process_without_a_sample_still_names_every_score() -> None:
     scores, undefined = empty.compute(other)
     assert scores == pytest.approx(everything.scores)
     assert undefined == {}
+
+
+def test_a_task_may_keep_only_the_losses_of_training_batches() -> None:
+    class Unscored(type(TASK)):  # type: ignore[misc]
+        scores_training = False
+
+    keeper = Scorekeeper(Unscored(TASK.info), [MeanError(), Near()])
+    batch = next(Memory(4).epoch(0))
+    output = Sum()(batch.images)
+    keeper.update_with_output(two_terms(output, batch.encoded), output, batch.to_original, batch.truth)
+    scores, undefined = keeper.compute(CPU)
+    assert scores.keys() == {"loss", *(f"loss/{term}" for term in two_terms(output, batch.encoded))}
+    assert undefined == {}
