@@ -31,6 +31,7 @@ from toolkit.extension.discovery import load_plugins
 from toolkit.models.model import training_output
 from toolkit.training.active_phase import ActivePhase
 from toolkit.training.fit import Trainer
+from toolkit.training.listener import SilentListener
 from toolkit.training.phases import trained_part
 from toolkit.training.runtime import active, choose_runtime
 
@@ -153,7 +154,7 @@ def _loops(run: Run, phase: PhaseConfig) -> dict[str, Loop]:
 
 def _real_loop(run: Run, phase: PhaseConfig) -> Loop:
     endless = _Endless(run.loaders["train"])
-    trainer = Trainer(replace(run.job(Path()), train=endless, config=replace(run.config.fit, save_minutes=math.inf)), _Silent())
+    trainer = Trainer(replace(run.job(Path()), train=endless, config=replace(run.config.fit, save_minutes=math.inf)), SilentListener())
     started: list[ActivePhase] = []
 
     def loop(steps: int) -> None:
@@ -250,13 +251,6 @@ class _Endless(Loader):
 
     def close(self) -> None:
         self._loader.close()
-
-
-class _Silent:
-    """A listener that does nothing."""
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *args, **kwargs: None
 
 
 def _steps_for(loop: Loop, seconds: float) -> int:

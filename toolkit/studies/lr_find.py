@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from toolkit.errors import ConfigError
 from toolkit.extension.discovery import load_plugins
 from toolkit.reporting.figures import BLUE, GREEN, INK, MUTED, ORANGE, new_figure, save_figure
 from toolkit.reporting.files import write_json_atomic
+from toolkit.training.listener import SilentListener
 from toolkit.training.lr_find import RULE, RangeTest, range_test
 from toolkit.training.runtime import active, choose_runtime
 
@@ -46,7 +47,7 @@ def lr_find(
     with active(runtime):
         run = build_run(checked, plugins, runtime, synthetic=synthetic)
         try:
-            test = range_test(run.job(folder), _Silent(), low=low, high=high, steps=steps)
+            test = range_test(run.job(folder), SilentListener(), low=low, high=high, steps=steps)
         finally:
             run.close()
     phase = checked.fit.phases[0]
@@ -66,13 +67,6 @@ def lr_find(
     _draw(test, folder / "lr_find.png", f"{config.stem}, {phase.optimizer.name}, batch {checked.fit.batch_size}")
     write_json_atomic(folder / "lr_find.json", facts | asdict(test))
     return test, folder
-
-
-class _Silent:
-    """A listener that does nothing."""
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *args, **kwargs: None
 
 
 def _draw(test: RangeTest, path: Path, title: str) -> None:

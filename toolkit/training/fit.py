@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,7 @@ from toolkit.training.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
+from toolkit.training.listener import Listener
 from toolkit.training.phases import trained_part
 from toolkit.training.runtime import Runtime, seed_torch
 from toolkit.training.schedules import constant_rate
@@ -50,25 +51,6 @@ BatchTransform = Callable[[Tensor, Any], tuple[Tensor, Any]]
 
 Pending = list[tuple[tuple[str, ...], Tensor]]
 """Names and losses [B] of batches that were not looked at yet, the losses still on the device."""
-
-
-class Listener(Protocol):
-    """Who is told how the fit goes; the loop itself writes nothing but checkpoints."""
-
-    def restored(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """The rows of the epochs that a resumed run has behind it."""
-
-    def epoch_started(self, phase: str, epoch: int, batches: int) -> None:
-        """Epoch `epoch` (from 1) begins, with so many batches still to do."""
-
-    def advanced(self, batches: int, images: int, loss: float) -> None:
-        """So many more batches and images (over all processes); the mean loss of the last batch. A few times a second at most."""
-
-    def epoch_ended(self, row: Mapping[str, Any], seconds: float, images_per_s: float) -> None:
-        """The epoch's row for metrics.jsonl; seconds with validation and saving; images per second of training alone."""
-
-    def log(self, text: str) -> None:
-        """A line for the log."""
 
 
 @dataclass(frozen=True)

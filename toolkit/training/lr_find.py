@@ -21,7 +21,8 @@ from toolkit.data.loader import Loader
 from toolkit.data.sample import Batch
 from toolkit.errors import ConfigError, NonFiniteError
 from toolkit.evaluation.evaluate import Loss, Scorekeeper, total_loss
-from toolkit.training.fit import Job, Listener, Trainer
+from toolkit.training.fit import Job, Trainer
+from toolkit.training.listener import Listener
 
 DIVERGED = 4.0
 """The test ends where the running loss is so many times its lowest."""

@@ -10,7 +10,8 @@ from toolkit.errors import ConfigError, NonFiniteError
 from toolkit.evaluation.evaluate import evaluate
 from toolkit.models.model import OnePass
 from toolkit.training.checkpoint import Checkpoint, all_finite, link_checkpoint, load_weights, save_checkpoint
-from toolkit.training.fit import FitState, Job, Listener
+from toolkit.training.fit import FitState, Job
+from toolkit.training.listener import Listener
 
 
 def fit_in_one_pass(job: Job, listener: Listener, checkpoint: Checkpoint | None) -> FitState:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from peers.contender import WARM_UP
 from peers.job import Job
 from toolkit.evaluation.evaluate import Scorekeeper
 from toolkit.training.fit import Trainer
+from toolkit.training.listener import SilentListener
 from toolkit.training.runtime import active
 
 
@@ -27,7 +27,7 @@ class ToolkitLoop:
         """The rate over about `seconds`. Scores are gathered as in a run; the listener hears of them and does nothing."""
         run = self._job.run
         with active(run.runtime):
-            trainer = Trainer(replace(run.job(Path()), config=replace(run.config.fit, save_minutes=math.inf)), _Silent())
+            trainer = Trainer(replace(run.job(Path()), config=replace(run.config.fit, save_minutes=math.inf)), SilentListener())
             phase = trainer.start_phase(run.config.fit.phases[0])
             if not self._rate:
                 self._rate = self._timed(trainer, phase, WARM_UP, 5)
@@ -55,17 +55,3 @@ class ToolkitLoop:
             trainer.train_batches(phase, Scorekeeper(run.task, run.metrics))
             state.epoch, state.position = state.epoch + 1, 0
             batches -= some
-
-
-class _Silent:
-    """A listener that does nothing."""
-
-    def restored(self, history: Sequence[Mapping[str, Any]]) -> None: ...
-
-    def epoch_started(self, phase: str, epoch: int, batches: int) -> None: ...
-
-    def advanced(self, batches: int, images: int, loss: float) -> None: ...
-
-    def epoch_ended(self, row: Mapping[str, Any], seconds: float, images_per_s: float) -> None: ...
-
-    def log(self, text: str) -> None: ...
