@@ -6,9 +6,9 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint tes
 .PHONY: demo test
 .DELETE_ON_ERROR:
 
-# Train the main job on built-in data and show what comes out.
+# Train DeepPose with its cascade on drawn people and show what comes out.
 demo: $(VENV)/installed
-	$(BIN)/toolkit run configs/classification_mnist_cnn.yaml --synthetic
+	$(BIN)/toolkit run configs/pose_deeppose.yaml --synthetic
 
 # Everything that must hold before a commit.
 test: $(VENV)/installed-for-tests
