@@ -15,6 +15,7 @@ from toolkit_clock.types import HALF_DAY_MIN, ClockOutput, Fractions, HandLogits
 
 _VECTOR_DEVIATIONS = 0.15, 0.1  # of hour and minute hand, in radians; half an hour is 0.26 on the one, a minute 0.105 on the other
 _FRACTION_DEVIATIONS = 1 / 24, 1 / 60  # of hour / 12 and minute / 60: half an hour, a minute
+_MISTAKEN = 0.01  # share of an hour head's probability that is taken to be anywhere
 _SINGLE_DEVIATION = 1 / 720  # of time / 720: a minute
 
 
@@ -45,16 +46,20 @@ def hour_as_seen(coupling_hours: float, device: torch.device) -> Tensor:
 def time_log_probabilities(output: ClockOutput, coupling_hours: float) -> Tensor:
     """[B, 720] log-probabilities of every time, differentiable.
 
-    Two heads: the minute head's probability, times the hour's given the minute. That hour is chosen by the log-probabilities which
-    the hour head gives to the hours that the hand would seem to be in (`hour_as_seen`), so at 59 minutes both neighbours of the
-    coming full hour have to agree. Vectors and regression are taken as normal errors of fixed width; the hour of a regression is a
-    whole number that holds no trace of where the hand is, so it cannot be coupled.
+    Two heads: the minute head's probability, times the hour's given the minute. That is the hour head's own probability, times the
+    likelihood that a head which sees the hand there divides its probability among the hours as this one does (`hour_as_seen`): one that
+    wavers between 3 and 4 has seen a hand near 4 o'clock, which at 59 minutes means 3:59 and not 4:59. A head that is sure is believed:
+    hour hands that stand still within the hour, as on cheap dials, are read as they are. Vectors and regression are taken as normal
+    errors of fixed width; the hour of a regression is a whole number that holds no trace of where the hand is, so it cannot be coupled.
     """
     match output:
         case HandLogits(hour, minute):
-            seen = hour_as_seen(coupling_hours, hour.device)
-            support = hour.log_softmax(1) @ seen.T  # [B, 720]
-            given_minute = support.view(-1, 12, 60).log_softmax(1)
+            said = hour.log_softmax(1)  # [B, 12]
+            expected = (1 - _MISTAKEN) * hour_as_seen(coupling_hours, hour.device) + _MISTAKEN / 12  # [720, 12]
+            agreement = said.exp() @ expected.log().T  # [B, 720]
+            if coupling_hours == 0:
+                agreement = torch.zeros_like(agreement)
+            given_minute = (agreement.view(-1, 12, 60) + said[:, :, None]).log_softmax(1)
             return (given_minute + minute.log_softmax(1)[:, None]).flatten(1)
         case TimeLogits(time):
             return time.log_softmax(1)

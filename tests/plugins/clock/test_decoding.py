@@ -55,7 +55,8 @@ def test_an_hour_is_seen_as_often_as_a_normal_error_of_the_hand_lets_it() -> Non
         ({3: 0.55, 4: 0.45}, {0: 0.9, 59: 0.1}, 3 * 60, 4 * 60),
         ({0: 0.48, 1: 0.52}, {59: 1.0}, 60 + 59, 59),  # the report's 0:59 read as 1:59
         ({11: 0.6, 0: 0.4}, {1: 0.8, 2: 0.2}, 11 * 60 + 1, 1),  # over the twelve
-        ({3: 0.9, 4: 0.09, 2: 0.001}, {0: 0.7, 59: 0.3}, 3 * 60, 4 * 60),  # of the neighbours only 4 is plausible
+        ({3: 0.98, 4: 0.012, 2: 1e-4}, {0: 0.95}, 3 * 60, 3 * 60),  # a sure head is believed, whichever neighbour has what is left
+        ({3: 0.98, 2: 0.012, 4: 1e-4}, {59: 0.95}, 3 * 60 + 59, 3 * 60 + 59),
         ({7: 0.98}, {30: 0.9}, 7 * 60 + 30, 7 * 60 + 30),
     ],
 )
