@@ -14,11 +14,13 @@ from toolkit.cli.options import Debug, RunFolder
 def predict(
     folder: RunFolder,
     images: Annotated[list[Path], typer.Argument(help="Pictures.", metavar="IMAGE...")],
-    out: Annotated[Path, typer.Option("--out", help="Where the drawn pictures go.", metavar="DIR")] = Path("predictions"),
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where the drawn pictures go (default: DIR/predictions).", metavar="DIR")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Print one JSON line per picture and draw each prediction into a PNG."""
     from toolkit.predictor import load
 
-    for answer in load(folder).predict_files(images, out):
+    for answer in load(folder).predict_files(images, out or folder / "predictions"):
         print(json.dumps(answer))

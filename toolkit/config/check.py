@@ -94,6 +94,10 @@ class _Checker:
         if not isinstance(root.node.value, dict):
             self._problem(root, f"a config is a mapping with task, data, model and fit, got {shown(root.node.plain())}")
             return None
+        if "config" in root.node.value and not {"task", "fit"} & root.node.value.keys():
+            verb = "sweep" if "space" in root.node.value else "grid"
+            self._problem(root, f"this is no config but a study of one; run it with `toolkit {verb}`")
+            return None
         sections = section_options(RunConfig)
         validation = sections.pop("validation")
         misspelt = self._check_keys(root, [*sections, *DIRECTIVES], "unknown section", _ELSEWHERE)

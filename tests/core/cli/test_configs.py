@@ -63,3 +63,12 @@ def test_schema_prints_a_json_schema_that_knows_the_components(command: Command)
 
 def test_checking_no_file_is_a_usage_error(command: Command) -> None:
     assert command("check").returncode == 2
+
+
+@pytest.mark.parametrize(("key", "verb"), [("axes", "grid"), ("space", "sweep")])
+def test_a_study_is_told_from_a_config(key: str, verb: str, command: Command, tmp_path: Path) -> None:
+    study = tmp_path / "study.yaml"
+    study.write_text(f"config: tiny.yaml\n{key}: {{}}\n")
+    ended = command("check", study)
+    assert ended.returncode == 2
+    assert ended.stderr == f"error: {study}:1:1: this is no config but a study of one; run it with `toolkit {verb}`\n"
