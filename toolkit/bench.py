@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from toolkit.build import Run, build_component, build_run
 from toolkit.config import load_config
@@ -44,7 +44,7 @@ class BenchResult:
     """Images per second, each the median over rounds in which the loops took turns.
 
     real: the toolkit's training loop, validation and saving left out.
-    bare: the same model, optimizer, precision and batched transforms called directly on tensors in memory, nothing else;
+    bare: the same model, optimizer, clipping, precision and batched transforms called directly on tensors in memory, nothing else;
         None where transforms must run sample by sample, which a bare loop over tensors cannot.
     bare_without_transforms: the same on pictures that are finished already.
     data: making batches alone.
@@ -181,6 +181,8 @@ def _bare_loop(run: Run, phase: PhaseConfig, batches: Callable[[], Iterator[tupl
                 output = to_float32(training_output(run.model, images, encoded))
             loss = total_loss(run.loss(output, encoded)).mean()
             torch.autograd.backward(loss)
+            if run.config.fit.clip_norm:
+                nn.utils.clip_grad_norm_(part.parameters(), run.config.fit.clip_norm)
             optimizer.step()
         _wait(run)
 
