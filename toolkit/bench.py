@@ -23,7 +23,7 @@ from toolkit.config.run_config import PhaseConfig
 from toolkit.data.device_engine import plan_for
 from toolkit.data.device_transforms import DevicePlan, Draws
 from toolkit.data.loader import Loader
-from toolkit.data.sample import Batch
+from toolkit.data.repeated import RepeatedLoader
 from toolkit.data.tree import select, to_device, to_float32
 from toolkit.errors import ConfigError
 from toolkit.evaluation.evaluate import Scorekeeper, total_loss
@@ -153,7 +153,7 @@ def _loops(run: Run, phase: PhaseConfig) -> dict[str, Loop]:
 
 
 def _real_loop(run: Run, phase: PhaseConfig) -> Loop:
-    endless = _Endless(run.loaders["train"])
+    endless = RepeatedLoader(run.loaders["train"])
     trainer = Trainer(replace(run.job(Path()), train=endless, config=replace(run.config.fit, save_minutes=math.inf)), SilentListener())
     started: list[ActivePhase] = []
 
@@ -226,35 +226,6 @@ def _shuffled(rows: Tensor, batch_size: int) -> Iterator[Tensor]:
             yield order[start : start + batch_size]
 
 
-class _Endless(Loader):
-    """Another loader's epochs, one after the other, as a single epoch of `batches` batches, which may be set anew."""
-
-    def __init__(self, loader: Loader) -> None:
-        self._loader, self.batches = loader, 0
-        self.workers = loader.workers
-
-    def __len__(self) -> int:
-        return self.batches
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch[Any, Any]]:
-        left = self.batches - start
-        for number in count(epoch):
-            for batch in self._loader.epoch(number):
-                if not left:
-                    return
-                yield batch
-                left -= 1
-
-    def sample_ids(self) -> tuple[str, ...]:
-        return self._loader.sample_ids()
-
-    def describe(self) -> str:
-        return self._loader.describe()
-
-    def close(self) -> None:
-        self._loader.close()
-
-
 def _steps_for(loop: Loop, seconds: float) -> int:
     """How many batches take about `seconds`; also warms the loop up."""
     loop(3)
@@ -269,9 +240,7 @@ def _seconds(loop: Loop, steps: int) -> float:
 
 
 def _exhaust(loader: Loader, steps: int) -> None:
-    endless = _Endless(loader)
-    endless.batches = steps
-    for _ in endless.epoch(0):
+    for _ in RepeatedLoader(loader, steps).epoch(0):
         pass
 
 

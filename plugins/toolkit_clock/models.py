@@ -34,7 +34,8 @@ class ClockTrunk(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, 256, H', W']."""
-        return self.layers(images)  # type: ignore[no-any-return]
+        features: Tensor = self.layers(images)
+        return features
 
 
 class ClockConvNet(Backbone):
@@ -73,7 +74,8 @@ class ClockConvNet(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, filters[-1], H / 2**stages, W / 2**stages], rounded."""
-        return self.layers(images)  # type: ignore[no-any-return]
+        features: Tensor = self.layers(images)
+        return features
 
 
 class TwoHead(Head):
@@ -117,8 +119,7 @@ class Single720(Head):
 
     def __init__(self, in_shape: Shape, info: ClockInfo, /, *, dense: Dense = (128,), dropout: Share = 0.0) -> None:
         super().__init__()
-        self.layers = _shared(in_shape, dense, dropout)
-        self.layers.append(nn.Linear(_width(in_shape, dense), 720))
+        self.layers = _dense(in_shape, dense, dropout, 720)
 
     def forward(self, features: Tensor) -> TimeLogits:
         """[B, C, H, W] -> [B, 720] logits."""
@@ -138,8 +139,7 @@ class Regression(Head):
         self, in_shape: Shape, info: ClockInfo, /, *, outputs: Literal[1, 2] = 2, dense: Dense = (128,), dropout: Share = 0.0
     ) -> None:
         super().__init__()
-        self.layers = _shared(in_shape, dense, dropout)
-        self.layers.append(nn.Linear(_width(in_shape, dense), outputs))
+        self.layers = _dense(in_shape, dense, dropout, outputs)
 
     def forward(self, features: Tensor) -> Fractions:
         """[B, C, H, W] -> [B, outputs] in [0, 1]."""
@@ -156,8 +156,7 @@ class Circular(Head):
 
     def __init__(self, in_shape: Shape, info: ClockInfo, /, *, dense: Dense = (128,), dropout: Share = 0.0) -> None:
         super().__init__()
-        self.layers = _shared(in_shape, dense, dropout)
-        self.layers.append(nn.Linear(_width(in_shape, dense), 4))
+        self.layers = _dense(in_shape, dense, dropout, 4)
 
     def forward(self, features: Tensor) -> HandVectors:
         """[B, C, H, W] -> [B, 2] for each hand."""
@@ -181,7 +180,8 @@ class ClockTwoHead(nn.Module):
 
     def forward(self, images: Tensor) -> HandLogits:
         """[B, C, H, W] -> hour [B, 12] and minute [B, 60] logits."""
-        return self.head(self.trunk(images))  # type: ignore[no-any-return]
+        logits: HandLogits = self.head(self.trunk(images))
+        return logits
 
 
 def _report_layers(input_shape: Shape, dropout: float, owner: str) -> nn.Sequential:
@@ -220,6 +220,11 @@ def _shared(in_shape: Shape, dense: Dense, dropout: float) -> nn.Sequential:
             layers.append(nn.Dropout(dropout))
         units = width
     return layers
+
+
+def _dense(in_shape: Shape, dense: Dense, dropout: float, outputs: int) -> nn.Sequential:
+    """Hidden layers and the one that gives the answer."""
+    return _shared(in_shape, dense, dropout).append(nn.Linear(_width(in_shape, dense), outputs))
 
 
 def _width(in_shape: Shape, dense: Dense) -> int:

