@@ -167,7 +167,7 @@ def cell_folder(folder: Path, cell: Cell) -> Path:
 
 
 def grid_table(grid: Grid, folder: Path, failures: Mapping[str, str]) -> Table:
-    """One row per combination: mean and spread over seeds of every score, and of the seconds that a cell took."""
+    """One row per combination: mean and spread over folds and seeds of every score, and the mean seconds that a cell took."""
     groups: dict[tuple[str, ...], list[Cell]] = {}
     for cell in grid.cells:
         groups.setdefault(tuple(cell.values.values()), []).append(cell)
@@ -199,9 +199,11 @@ def _facts(grid: Grid, finished: Collection[Mapping[str, Any]]) -> dict[str, str
         "Epochs": sorted({str(r["epochs"]) for r in finished}),
     }
     total = sum(r["seconds"] for r in finished)
+    repeated = len(grid.seeds) * (grid.folds or 1) > 1
     return {
         "Config": grid.config.name,
-        "Seeds": ", ".join(map(str, grid.seeds)) + (" (mean ± sample standard deviation)" if len(grid.seeds) > 1 else ""),
+        **({"Folds": f"{grid.folds} of a cross-validation"} if grid.folds else {}),
+        "Seeds": ", ".join(map(str, grid.seeds)) + (" (mean ± sample standard deviation)" if repeated else ""),
         **{name: "; ".join(values) for name, values in many.items() if values},
         **({"Time": f"{duration(total)} for {len(finished)} of {len(grid.cells)} cells"} if finished else {}),
     }

@@ -1,4 +1,4 @@
-"""Grid files -> cells: every combination of the axes' values, once per seed."""
+"""Grid files -> cells: every combination of the axes' values, once per seed, and per fold of a cross-validation."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, MinLen
 
-from toolkit.config import RunConfig, load_node
+from toolkit.config import Position, RunConfig, load_node
 from toolkit.errors import ConfigError
 from toolkit.extension.registry import Registry
 from toolkit.studies.settings import Choice, Setting, StudyFile, checked_config, problem_lines, tell
 
-_KEYS = ("config", "set", "axes", "seeds", "scores")
+_KEYS = ("config", "set", "axes", "folds", "seeds", "scores")
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """A checked grid file. axes: their short names in order. cells: seeds vary fastest."""
+    """A checked grid file. axes: their short names in order. folds: of the cross-validation, None for none. cells: seeds vary fastest."""
 
     path: Path
     config: Path
     axes: tuple[str, ...]
+    folds: int | None
     seeds: tuple[int, ...]
     scores: tuple[str, ...]
     cells: tuple[Cell, ...]
@@ -54,6 +55,7 @@ def read_grid(path: Path, *, synthetic: bool, registry: Registry) -> Grid:
     config = file.config()
     common = file.settings("set")
     axes = {name: file.choices(name, node, place, f"axes.{name}") for name, (node, place) in file.mapping("axes").items()}
+    folds = file.value("folds", Annotated[int, Ge(2)], None)
     seeds = file.value("seeds", Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)], (0,))
     scores = file.value("scores", Annotated[tuple[str, ...], MinLen(1)])
     if isinstance(seeds, tuple) and len(set(seeds)) < len(seeds):
@@ -70,10 +72,11 @@ def read_grid(path: Path, *, synthetic: bool, registry: Registry) -> Grid:
     root = load_node(config, synthetic=synthetic, registry=registry)
     cells, problems = [], []
     place = file.root.keys.get("seeds", file.root.position)
+    parts_of_data = _folds(folds, file.root.keys.get("folds", file.root.position))
     for combination in itertools.product(*axes.values()):
         chosen = [setting for choice in combination for setting in choice.settings]
-        for seed in seeds:
-            settings = (*common, *chosen, Setting("seed", seed, place))
+        for (fold, cut), seed in itertools.product(parts_of_data, seeds):
+            settings = (*common, *chosen, *cut, Setting("seed", seed, place))
             try:
                 checked = checked_config(root, settings, registry)
             except ConfigError as error:
@@ -81,9 +84,16 @@ def read_grid(path: Path, *, synthetic: bool, registry: Registry) -> Grid:
                 continue
             labels = {name: choice.label for name, choice in zip(names, combination, strict=True)}
             parts = [f"{name}={folder_names[name][label]}" for name, label in labels.items()]
-            cells.append(Cell(",".join([*parts, f"seed={seed}"]), labels, seed, settings, checked))
+            cells.append(Cell(",".join([*parts, *fold, f"seed={seed}"]), labels, seed, settings, checked))
     tell(problems, path)
-    return Grid(path, config, tuple(names), seeds, scores, tuple(cells))
+    return Grid(path, config, tuple(names), folds, seeds, scores, tuple(cells))
+
+
+def _folds(folds: int | None, place: Position) -> list[tuple[list[str], list[Setting]]]:
+    """What each fold adds to a cell's name and to its settings; without a cross-validation one that adds nothing."""
+    if folds is None:
+        return [([], [])]
+    return [([f"fold={fold}"], [Setting("data.validation", {"fold": fold, "folds": folds}, place)]) for fold in range(folds)]
 
 
 def _short_names(paths: list[str]) -> list[str]:

@@ -67,6 +67,17 @@ def test_without_seeds_and_axes_a_grid_is_one_run_with_seed_0(study: Study, regi
     assert [cell.name for cell in grid.cells] == ["seed=0"]
 
 
+def test_folds_repeat_each_combination_with_another_validation_part(study: Study, registry: Registry) -> None:
+    grid = read_grid(study("config: tiny.yaml\nfolds: 3\nseeds: [0, 1]\nscores: [val/accuracy]"), synthetic=False, registry=registry)
+    assert [cell.name for cell in grid.cells] == [f"fold={fold},seed={seed}" for fold in range(3) for seed in range(2)]
+    assert [(cell.config.validation.fold, cell.config.validation.folds) for cell in grid.cells] == [(i // 2, 3) for i in range(6)]
+
+
+def test_one_fold_is_no_cross_validation(study: Study, registry: Registry, tmp_path: Path) -> None:
+    text = "config: tiny.yaml\nfolds: 1\nscores: [val/accuracy]"
+    assert problem(study, registry, text) == f"{tmp_path}/study.yaml:2:1: folds: input should be greater than or equal to 2, got 1"
+
+
 def test_problems_of_all_cells_are_told_once_with_their_place_in_the_grid_file(study: Study, registry: Registry, tmp_path: Path) -> None:
     text = WHOLE.replace("[16, 16]", "[16, x]").replace("momentum: 0.9", "momentum: 9")
     assert problem(study, registry, text).splitlines() == [
@@ -106,7 +117,7 @@ def test_a_mistake_in_a_grid_file_is_told_with_its_place(
 
 
 def test_a_grid_file_that_is_a_list_is_refused(study: Study, registry: Registry) -> None:
-    told = r"study\.yaml:1:1: a study is a mapping with config, set, axes, seeds, scores, got \[1\]$"
+    told = r"study\.yaml:1:1: a study is a mapping with config, set, axes, folds, seeds, scores, got \[1\]$"
     with pytest.raises(ConfigError, match=told):
         read_grid(study("[1]"), synthetic=False, registry=registry)
 
