@@ -158,45 +158,46 @@ def build_run(
 
     Raises: ConfigError, DataError or PluginError with the component that failed.
     """
-    data = _read_data(config)
-    info = _info(data)
-    task: Task[Any, Any, Any, Any] = build_component(config.task, info)
-    seed_torch(config.seed)
-    model: nn.Module = build_with_parts(config.model, info, info)
-    if config.pretrained is not None and pretrained:
-        on_reading(load_pretrained(model, config.pretrained))
-    runtime = with_layout(runtime, config.runtime, model)
-    runtime.place(model)
-    for phase in config.fit.phases:
-        trained_part(model, phase.train)
-    metrics = [build_component(metric, info) for metric in config.metrics]
-    engine, loaders = _loaders(config, runtime, data, task, on_reading)
-    on_reading(loaders["train"].describe())
-    workers = max(loader.workers for loader in loaders.values())
-    return Run(
-        config=dataclasses.replace(
-            config,
-            runtime=runtime.resolved(),
-            loader=dataclasses.replace(config.loader, engine=engine, workers=workers),
-            fit=dataclasses.replace(
-                config.fit,
-                eval_batch_size=_eval_batch_size(config.fit),
-                select=dataclasses.replace(config.fit.select, metric=_selected_metric(config, metrics)),
+    with config.placed():
+        data = _read_data(config)
+        info = _info(data)
+        task: Task[Any, Any, Any, Any] = build_component(config.task, info)
+        seed_torch(config.seed)
+        model: nn.Module = build_with_parts(config.model, info, info)
+        if config.pretrained is not None and pretrained:
+            on_reading(load_pretrained(model, config.pretrained))
+        runtime = with_layout(runtime, config.runtime, model)
+        runtime.place(model)
+        for number, phase in enumerate(config.fit.phases):
+            trained_part(model, phase.train, f"fit.phases.{number}.train")
+        metrics = [build_component(metric, info) for metric in config.metrics]
+        engine, loaders = _loaders(config, runtime, data, task, on_reading)
+        on_reading(loaders["train"].describe())
+        workers = max(loader.workers for loader in loaders.values())
+        return Run(
+            config=dataclasses.replace(
+                config,
+                runtime=runtime.resolved(),
+                loader=dataclasses.replace(config.loader, engine=engine, workers=workers),
+                fit=dataclasses.replace(
+                    config.fit,
+                    eval_batch_size=_eval_batch_size(config.fit),
+                    select=dataclasses.replace(config.fit.select, metric=_selected_metric(config, metrics)),
+                ),
             ),
-        ),
-        synthetic=synthetic,
-        plugins=plugins,
-        runtime=runtime,
-        info=info,
-        task=task,
-        model=model,
-        loss=build_with_parts(config.loss, info, info),
-        metrics=metrics,
-        plots={plot.name: build_component(plot, info) for plot in config.plots},
-        data=data,
-        loaders=loaders,
-        mix=[build_component(transform, info) for transform in config.transforms.batch],
-    )
+            synthetic=synthetic,
+            plugins=plugins,
+            runtime=runtime,
+            info=info,
+            task=task,
+            model=model,
+            loss=build_with_parts(config.loss, info, info),
+            metrics=metrics,
+            plots={plot.name: build_component(plot, info) for plot in config.plots},
+            data=data,
+            loaders=loaders,
+            mix=[build_component(transform, info) for transform in config.transforms.batch],
+        )
 
 
 def build_component(config: ComponentConfig, *supplied: Any) -> Any:
@@ -354,9 +355,7 @@ def _selected_metric(config: RunConfig, metrics: Sequence[Metric[Any]]) -> str:
         return metric
     mains = ", ".join(name for name in ["val/loss", *known] if name.count("/") == 1)
     if chosen == "auto":
-        raise ConfigError(
-            f"fit.select.metric: the task's own choice {metric} is not among the metrics; set fit.select.metric to one of: {mains}"
-        )
+        raise ConfigError(f"the task's own choice {metric} is not among the metrics; set it to one of: {mains}", path="fit.select.metric")
     close = difflib.get_close_matches(metric, known, n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"there are: {mains}"
-    raise ConfigError(f"fit.select.metric: no score named '{metric}'; {hint}")
+    raise ConfigError(f"no score named '{metric}'; {hint}", path="fit.select.metric")

@@ -8,9 +8,18 @@ class ToolkitError(Exception):
 
 
 class ConfigError(ToolkitError):
-    """The YAML or the command line is wrong: edit it. The text may hold several lines, one per problem."""
+    """The YAML or the command line is wrong: edit it. The text may hold several lines, one per problem.
+
+    Args:
+        path: the option that is wrong, such as fit.batch_size, where who raises it does not know the place in the file;
+            `RunConfig.placed` then puts the place before it.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+        self.path = path
 
 
 class DataError(ToolkitError):

@@ -253,7 +253,8 @@ def _build_and_fit(
     if runtime.is_main:
         plugins.observe("toolkit_run_started", progress.log, run=built)
     try:
-        state = _fit(built, folder, progress, checkpoint, watch)
+        with config.placed():
+            state = _fit(built, folder, progress, checkpoint, watch)
         return _report(built, folder, progress, state, beginning.name, started)
     finally:
         built.close()

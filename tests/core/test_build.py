@@ -85,11 +85,10 @@ def test_pictures_that_do_not_fit_into_memory_go_to_the_worker_engine(build: Cal
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("fit.select.metric=val/acuracy", "fit.select.metric: no score named 'val/acuracy'; did you mean 'val/accuracy'?"),
+        ("fit.select.metric=val/acuracy", "command line: fit.select.metric: no score named 'val/acuracy'; did you mean 'val/accuracy'?"),
         (
             "metrics=[f1_macro]",
-            "fit.select.metric: the task's own choice val/accuracy is not among the metrics; "
-            "set fit.select.metric to one of: val/loss, val/f1_macro",
+            "fit.select.metric: the task's own choice val/accuracy is not among the metrics; set it to one of: val/loss, val/f1_macro",
         ),
     ],
 )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import toolkit
 from toolkit.cli.app import main
@@ -49,6 +50,25 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copied_run(finished_run: Path, tmp_path: Path) -> Path:
     """A copy of the finished run, to be damaged."""
     return Path(shutil.copytree(finished_run, tmp_path / "copied"))
+
+
+@pytest.fixture
+def config(tmp_path: Path, tiny: dict[str, Any]) -> Callable[..., Path]:
+    """Writes the tiny config with some sections replaced, in the test's folder, where data and runs are looked for too."""
+
+    def write(**sections: Any) -> Path:
+        file = tmp_path / "config.yaml"
+        file.write_text(yaml.safe_dump(tiny | sections))
+        return file
+
+    return write
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data are looked for, and runs written, in the test's own folder."""
+    monkeypatch.setenv("TOOLKIT_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture

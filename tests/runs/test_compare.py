@@ -5,20 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import statistics
-from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
 import toolkit
+from tests.commands import Command
 from toolkit.data.images import read_image
 from toolkit.errors import ConfigError
 from toolkit.reporting.files import read_jsonl
 from toolkit.studies.compare import compare
-
-Command = Callable[..., "CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="module")

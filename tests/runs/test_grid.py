@@ -8,17 +8,15 @@ import signal
 import statistics
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.commands import Command
 from toolkit import runs
 from toolkit.errors import ConfigError, StoppedError
 from toolkit.studies.grid import run_grid
-
-Command = Callable[..., "CompletedProcess[str]"]
 
 GRID = """\
 config: tiny.yaml

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.commands import Command
 from toolkit.data.images import read_image
-
-Command = Callable[..., "CompletedProcess[str]"]
 
 
 @pytest.fixture

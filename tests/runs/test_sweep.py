@@ -6,16 +6,14 @@ import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.commands import Command
 from toolkit import runs
 from toolkit.errors import ConfigError, StoppedError
-
-Command = Callable[..., "CompletedProcess[str]"]
 
 SWEEP = """\
 config: tiny.yaml

@@ -11,7 +11,7 @@ from toolkit.cli.options import Debug, PluginFiles, Synthetic
 
 
 def grid(
-    file: Annotated[Path, typer.Argument(help="A grid file (.yaml): config, set, axes, seeds, scores.", metavar="GRID")],
+    file: Annotated[Path, typer.Argument(help="A grid file (.yaml): config, set, axes, folds, seeds, scores.", metavar="GRID")],
     out: Annotated[Path | None, typer.Option("--out", help="The grid's folder (default: runs/grids/<name>).", metavar="DIR")] = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Cells at the same time, each in its own process.", metavar="N")] = 1,
     synthetic: Synthetic = False,

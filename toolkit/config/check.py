@@ -44,6 +44,7 @@ def check_config(node: Node, registry: Registry) -> RunConfig:
     if checker.problems:
         raise ConfigError(_told(checker.problems, node.position.file))
     assert isinstance(config, RunConfig)
+    object.__setattr__(config, "document", node)
     return config
 
 

@@ -30,6 +30,24 @@ class Node:
     position: Position
     keys: dict[str, Position]
 
+    def place(self, path: str) -> Position | None:
+        """Where the option 'fit.phases.0.train' stands: its key, or the item itself in a list; None where it was not written.
+
+        >>> start = Position("a.yaml", 1, 1)
+        >>> str(Node({"seed": Node(3, Position("a.yaml", 1, 7), {})}, start, {"seed": start}).place("seed"))
+        'a.yaml:1:1'
+        """
+        node, place = self, self.position
+        for step in path.split("."):
+            if isinstance(node.value, dict) and step in node.value:
+                node, place = node.value[step], node.keys[step]
+            elif isinstance(node.value, list) and step.isdecimal() and int(step) < len(node.value):
+                node = node.value[int(step)]
+                place = node.position
+            else:
+                return None
+        return place
+
     def plain(self) -> Any:
         """The value without positions."""
         if isinstance(self.value, dict):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator
 
-from toolkit.config.nodes import Position
+from toolkit.config.nodes import Node, Position
+from toolkit.errors import ConfigError
 from toolkit.extension.registry import Component
 from toolkit.extension.schema import Kind as Kind
 
@@ -203,3 +205,16 @@ class RunConfig:
     pretrained: str | None = None
     test: bool = True
     seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 0
+    document: Node | None = field(init=False, compare=False, repr=False, default=None)
+    """What it was read from."""
+
+    @contextmanager
+    def placed(self) -> Iterator[None]:
+        """A `ConfigError` raised within that names its option is told with the option's place in the file, as those of `check` are."""
+        try:
+            yield
+        except ConfigError as error:
+            place = self.document.place(error.path) if error.path and self.document else None
+            if place is None:
+                raise
+            raise ConfigError(f"{place}: {error}") from error

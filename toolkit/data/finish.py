@@ -41,8 +41,9 @@ class Finish:
         for numbers in (self.scale, self.offset):
             if len(numbers) not in (1, channels):
                 raise ConfigError(
-                    f"transforms: Normalize has mean and std for {len(numbers)} channels, but the pictures have {channels}; "
-                    f"give mean and std as {'one number each' if channels == 1 else f'lists of {channels}'}"
+                    f"Normalize has mean and std for {len(numbers)} channels, but the pictures have {channels}; "
+                    f"give mean and std as {'one number each' if channels == 1 else f'lists of {channels}'}",
+                    path="transforms",
                 )
 
     def _scale(self, pixels: Tensor) -> None:

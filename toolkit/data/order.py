@@ -37,11 +37,11 @@ class Order:
             raise ValueError(f"rank is {self.rank}; expected 0 to {self.world - 1}")
         if self.train and self.batch_size > self.count:
             raise ConfigError(
-                f"fit.batch_size is {self.batch_size} but the training part has {self.count} samples, "
-                f"so an epoch has no batch; use at most {self.count}"
+                f"an epoch has no batch of {self.batch_size}, since the training part has {self.count} samples; use at most {self.count}",
+                path="fit.batch_size",
             )
         if self.train and self.batch_size < self.world:
-            raise ConfigError(f"fit.batch_size is {self.batch_size} for {self.world} processes; use at least one sample for each")
+            raise ConfigError(f"{self.batch_size} for {self.world} processes; use at least one sample for each", path="fit.batch_size")
 
     def __len__(self) -> int:
         full, rest = divmod(self.count, self.batch_size)

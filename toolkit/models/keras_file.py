@@ -64,8 +64,9 @@ def keras_state(file: Path, model: nn.Module) -> dict[str, Tensor]:
         found, expected = layer and layer.kind, own and _kind(own[1])
         if found != expected:
             raise ConfigError(
-                f"pretrained: {file} has {len(theirs)} layers with weights, the model {len(ours)}; they differ first at number {place}: "
-                f"found {f'{layer.name} ({found})' if layer else 'no more'}, expected {f'{own[0]} ({expected})' if own else 'no more'}"
+                f"{file} has {len(theirs)} layers with weights, the model {len(ours)}; they differ first at number {place}: "
+                f"found {f'{layer.name} ({found})' if layer else 'no more'}, expected {f'{own[0]} ({expected})' if own else 'no more'}",
+                path="pretrained",
             )
     state = {name: value for name, value in model.state_dict().items() if name.endswith("num_batches_tracked")}
     for layer, (name, module) in zip(theirs, ours, strict=True):
@@ -80,7 +81,7 @@ def _read_layers(file: Path) -> Iterator[KerasLayer]:
             network = keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its layers' constructors do
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ConfigError(f"pretrained: cannot read {file}: {reason}") from error
+        raise ConfigError(f"cannot read {file}: {reason}", path="pretrained") from error
     order: Order | None = None
     for layer in network._flatten_layers(include_self=False):
         kind = type(layer).__name__
@@ -89,7 +90,9 @@ def _read_layers(file: Path) -> Iterator[KerasLayer]:
         if not layer.weights or any(True for _ in layer._flatten_layers(include_self=False)):
             continue
         if kind not in _KINDS:
-            raise ConfigError(f"pretrained: {file}: layer '{layer.name}' is a {kind}; expected only {', '.join(_KINDS)} to have weights")
+            raise ConfigError(
+                f"{file}: layer '{layer.name}' is a {kind}; expected only {', '.join(_KINDS)} to have weights", path="pretrained"
+            )
         weights = {weight.name: np.asarray(keras.ops.convert_to_numpy(weight)) for weight in layer.weights}
         yield KerasLayer(layer.name, _KINDS[kind], weights, order, float(getattr(layer, "epsilon", 0.0)))
         if kind == "Dense":

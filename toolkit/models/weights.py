@@ -35,7 +35,7 @@ def load_pretrained(model: nn.Module, path: str | Path) -> str:
     """
     file = Path(path)
     if not file.is_file():
-        raise ConfigError(f"pretrained: no such file: {file}")
+        raise ConfigError(f"no such file: {file}", path="pretrained")
     own = model.state_dict()
     weights = _read(file, model)
     last = _last_weighted(model)
@@ -43,7 +43,7 @@ def load_pretrained(model: nn.Module, path: str | Path) -> str:
     problems = _problems({k: v for k, v in weights.items() if k not in kept}, {k: v for k, v in own.items() if k not in kept})
     if problems:
         more = f" and {len(problems) - _MOST_PROBLEMS} more" if len(problems) > _MOST_PROBLEMS else ""
-        raise ConfigError(f"pretrained: {file} does not fit the model: {'; '.join(problems[:_MOST_PROBLEMS])}{more}")
+        raise ConfigError(f"{file} does not fit the model: {'; '.join(problems[:_MOST_PROBLEMS])}{more}", path="pretrained")
     model.load_state_dict({name: weights[name] for name in own.keys() & weights.keys() if name not in kept}, strict=False)
     told = f"{len(own) - len(kept)} of {len(own)} tensors from {file}"
     if kept:
@@ -58,13 +58,13 @@ def _read(file: Path, model: nn.Module) -> Mapping[str, Tensor]:
                 weights: Mapping[str, Tensor] = safetensors.torch.load_file(file)
                 return weights
             except (OSError, safetensors.SafetensorError) as error:
-                raise ConfigError(f"pretrained: cannot read {file}: {error}") from error
+                raise ConfigError(f"cannot read {file}: {error}", path="pretrained") from error
         case ".pth" | ".pt":
             return _read_pth(file)
         case ".keras":
             return keras_state(file, model)
         case suffix:
-            raise ConfigError(f"pretrained: {file} ends with '{suffix}'; expected .safetensors, .pth, .pt or .keras")
+            raise ConfigError(f"{file} ends with '{suffix}'; expected .safetensors, .pth, .pt or .keras", path="pretrained")
 
 
 def _read_pth(file: Path) -> Mapping[str, Tensor]:
@@ -73,14 +73,14 @@ def _read_pth(file: Path) -> Mapping[str, Tensor]:
             content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"pretrained: cannot read {file}: {reason}; save it as torch.save(model.state_dict(), ...)") from error
+        raise ConfigError(f"cannot read {file}: {reason}; save it as torch.save(model.state_dict(), ...)", path="pretrained") from error
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
             break
     if not isinstance(content, Mapping) or not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise ConfigError(
-            f"pretrained: {file} holds no state dict; expected names with a tensor each, also under one of {', '.join(_WRAPPERS)}"
+            f"{file} holds no state dict; expected names with a tensor each, also under one of {', '.join(_WRAPPERS)}", path="pretrained"
         )
     return {name.removeprefix("module."): value for name, value in content.items()}  # DistributedDataParallel's prefix
 

@@ -289,7 +289,9 @@ class Trainer:
         metric, state = self.job.config.select.metric, self.state
         name = metric.removeprefix("val/")
         if name not in validated.higher_is_better:
-            raise ConfigError(f"fit.select.metric: no score named '{metric}'; there are: {', '.join(f'val/{n}' for n in validated.scores)}")
+            raise ConfigError(
+                f"no score named '{metric}'; there are: {', '.join(f'val/{n}' for n in validated.scores)}", path="fit.select.metric"
+            )
         value = row.get(metric)
         if value is None:
             self.listener.log(f"{metric} is undefined in epoch {state.epoch}: {validated.undefined[name]}")

@@ -38,21 +38,24 @@ class TrainedPart:
             self.model.get_submodule(name).train()
 
 
-def trained_part(model: nn.Module, train: str | tuple[str, ...]) -> TrainedPart:
+def trained_part(model: nn.Module, train: str | tuple[str, ...], path: str = "fit.phases") -> TrainedPart:
     """The part that `fit.phases[].train` names: "all", or submodules by their dotted names.
+
+    Args:
+        path: of the option, for messages.
 
     Raises: ConfigError if the model has no such submodule or it has nothing to learn.
     """
     names = () if train == "all" else (train,) if isinstance(train, str) else train
     if not names and train != "all":
-        raise ConfigError("fit.phases: train: an empty list trains nothing; write all, or name the parts that learn")
+        raise ConfigError("an empty list trains nothing; write all, or name the parts that learn", path=path)
     known = {name for name, _ in model.named_modules() if name}
     for name in names:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean '{close[0]}'?" if close else f"there are: all, {', '.join(n for n, _ in model.named_children())}"
-            raise ConfigError(f"fit.phases: train: the model has no part named '{name}'; {hint}")
+            raise ConfigError(f"the model has no part named '{name}'; {hint}", path=path)
     part = TrainedPart(model, names)
     if not part.parameters():
-        raise ConfigError(f"fit.phases: train: {', '.join(names) or 'the model'} has nothing to learn")
+        raise ConfigError(f"{', '.join(names) or 'the model'} has nothing to learn", path=path)
     return part

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
 import yaml
 
-Command = Callable[..., "CompletedProcess[str]"]
+from tests.commands import Command
+
 SHIPPED = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
 
+from tests.commands import Command
 from toolkit.extension.registry import KINDS
-
-Command = Callable[..., "CompletedProcess[str]"]
 
 
 def test_list_names_every_component_with_kind_task_origin_and_meaning(command: Command) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
 
+from tests.commands import Command
 from toolkit.data.images import read_image, write_png
-
-Command = Callable[..., "CompletedProcess[str]"]
 
 
 def test_run_prints_the_main_scores_and_where_the_report_is(

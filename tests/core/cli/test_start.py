@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
+from tests.commands import Command
 from toolkit.cli import main
 
-Command = Callable[..., "CompletedProcess[str]"]
 VERBS = (
     *("run", "resume", "evaluate", "predict", "check", "show", "schema", "list", "plugins", "report", "summary", "visualize", "export"),
     *("bench", "grid", "compare", "lr-find", "sweep"),

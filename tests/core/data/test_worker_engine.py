@@ -216,10 +216,10 @@ def test_the_ids_of_all_samples_are_known_without_loading() -> None:
 
 def test_an_epoch_without_a_batch_is_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r"fit.batch_size is 256 but the training part has 100 samples, so an epoch has no batch; use at most 100"
+        ConfigError, match=r"fit.batch_size: an epoch has no batch of 256, since the training part has 100 samples; use at most 100"
     ):
         Order(count=100, batch_size=256, train=True, seed=0)
-    with pytest.raises(ConfigError, match=r"fit.batch_size is 2 for 4 processes"):
+    with pytest.raises(ConfigError, match=r"fit.batch_size: 2 for 4 processes"):
         Order(count=100, batch_size=2, train=True, seed=0, world=4)
     assert len(Order(count=100, batch_size=256, train=False, seed=0)) == 1
 

@@ -125,5 +125,5 @@ def test_a_phase_may_name_the_halves() -> None:
     model = {"backbone": "timm/test_resnet", "head": "linear"}
     assert built(model, fit={"batch_size": 8, "phases": phases}).config.fit.phases[0].train == "head"
     phases[1]["train"] = "backbon"
-    with pytest.raises(ConfigError, match=r"fit.phases: train: the model has no part named 'backbon'; did you mean 'backbone'\?"):
+    with pytest.raises(ConfigError, match=r"fit.phases.1.train: the model has no part named 'backbon'; did you mean 'backbone'\?"):
         built(model, fit={"batch_size": 8, "phases": phases})

@@ -106,12 +106,12 @@ def test_a_weight_that_two_parts_share_learns_with_either(train: str | tuple[str
 @pytest.mark.parametrize(
     ("train", "text"),
     [
-        ("haed", "fit.phases: train: the model has no part named 'haed'; did you mean 'head'?"),
-        ("head.lasts", "fit.phases: train: the model has no part named 'head.lasts'; did you mean 'head.last'?"),
-        (("head", "stage1"), "fit.phases: train: the model has no part named 'stage1'; there are: all, backbone, backbone2, head, pool"),
-        ("pool", "fit.phases: train: pool has nothing to learn"),
-        (("pool", "backbone.2"), "fit.phases: train: pool, backbone.2 has nothing to learn"),
-        ((), "fit.phases: train: an empty list trains nothing; write all, or name the parts that learn"),
+        ("haed", "fit.phases: the model has no part named 'haed'; did you mean 'head'?"),
+        ("head.lasts", "fit.phases: the model has no part named 'head.lasts'; did you mean 'head.last'?"),
+        (("head", "stage1"), "fit.phases: the model has no part named 'stage1'; there are: all, backbone, backbone2, head, pool"),
+        ("pool", "fit.phases: pool has nothing to learn"),
+        (("pool", "backbone.2"), "fit.phases: pool, backbone.2 has nothing to learn"),
+        ((), "fit.phases: an empty list trains nothing; write all, or name the parts that learn"),
     ],
 )
 def test_a_part_that_cannot_be_trained_is_refused(train: str | tuple[str, ...], text: str) -> None:
@@ -121,5 +121,5 @@ def test_a_part_that_cannot_be_trained_is_refused(train: str | tuple[str, ...], 
 
 
 def test_a_model_without_weights_has_nothing_to_learn() -> None:
-    with pytest.raises(ConfigError, match=r"fit.phases: train: the model has nothing to learn"):
+    with pytest.raises(ConfigError, match=r"fit.phases: the model has nothing to learn"):
         trained_part(nn.Sequential(nn.Flatten()), "all")
