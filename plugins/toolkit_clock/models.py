@@ -9,6 +9,8 @@ from annotated_types import Ge, Lt, MinLen
 from torch import Tensor, nn
 
 from toolkit.errors import ConfigError
+from toolkit.models.dropout import Dropout
+from toolkit.models.flatten import Flatten
 from toolkit.models.model import Backbone, Head, Shape
 from toolkit_clock.types import ClockInfo, Fractions, HandLogits, HandVectors, TimeLogits
 
@@ -194,7 +196,7 @@ def _report_layers(input_shape: Shape, dropout: float, owner: str) -> nn.Sequent
         )
     layers = nn.Sequential()
     for filters, kernel, stride in _REPORT_LAYERS:
-        layers.extend([nn.Conv2d(channels, filters, kernel, stride), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(dropout)])
+        layers.extend([nn.Conv2d(channels, filters, kernel, stride), nn.ReLU(), nn.MaxPool2d(2), Dropout(dropout)])
         channels = filters
     return layers
 
@@ -212,12 +214,12 @@ def _normed(channels: int, filters: int, kernel: int, stride: int) -> list[nn.Mo
 
 
 def _shared(in_shape: Shape, dense: Dense, dropout: float) -> nn.Sequential:
-    layers = nn.Sequential(nn.Flatten())
+    layers = nn.Sequential(Flatten())
     units = _width(in_shape, ())
     for width in dense:
         layers.extend([nn.Linear(units, width), nn.ReLU()])
         if dropout:
-            layers.append(nn.Dropout(dropout))
+            layers.append(Dropout(dropout))
         units = width
     return layers
 

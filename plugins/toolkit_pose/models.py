@@ -8,6 +8,7 @@ import torch
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
+from toolkit.models.dropout import Dropout
 from toolkit.models.model import Backbone, Head, Shape
 from toolkit_pose.residual_flow import ResidualFlow
 from toolkit_pose.types import PoseInfo, PoseOutput
@@ -80,7 +81,7 @@ class KeypointHead(Head):
         inputs = channels * (1 if pool == "mean" else height * width)
         layers: list[nn.Module] = []
         for units in hidden:
-            layers += [nn.Linear(inputs, units), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+            layers += [nn.Linear(inputs, units), nn.ReLU(inplace=True), Dropout(dropout)]
             inputs = units
         self.hidden = nn.Sequential(*layers)
         self.points = nn.Linear(inputs, info.num_outputs)

@@ -34,6 +34,8 @@ from toolkit.cli import (
 from toolkit.cli.options import debug_wanted
 from toolkit.errors import ConfigError, PluginError, ResourceError, ToolkitError
 
+_UsageError: Any = typer.BadParameter.__base__  # click's, or Typer's own copy of it
+
 
 class PluginCommands(TyperGroup):
     """The built-in subcommands and those that other distributions add, which are imported only when called."""
@@ -133,13 +135,27 @@ app.command("sweep")(sweep.sweep)
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with the exit code of the README's table."""
     try:
-        app(args=list(arguments) if arguments is not None else None, prog_name="toolkit")
-        sys.exit(0)
-    except KeyboardInterrupt:
+        code = app(args=list(arguments) if arguments is not None else None, prog_name="toolkit", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except _UsageError as error:
+        _fail_usage(error)
     except Exception as error:
         fail(error)
+
+
+def _fail_usage(error: Any) -> NoReturn:
+    """One line instead of Typer's three; `toolkit` alone prints the help."""
+    text: str = error.format_message()
+    if "\n" in text:
+        error.show()
+    else:
+        command = error.ctx.command_path if error.ctx else "toolkit"
+        hint = "" if text.endswith("?") else f"; `{command} --help` lists what there is"
+        print(f"error: {text.replace('Value error, ', '').rstrip('.')}{hint}", file=sys.stderr)
+    sys.exit(ConfigError.exit_code)
 
 
 def fail(error: Exception) -> NoReturn:

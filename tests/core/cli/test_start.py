@@ -59,12 +59,29 @@ def test_every_verb_explains_itself_and_its_options(verb: str, command: Command)
     assert all(len(line.split()) > 2 for line in options), options
 
 
-def test_an_unknown_verb_and_a_missing_argument_are_usage_errors(command: Command) -> None:
-    for arguments, text in ((("rum",), "No such command 'rum'."), (("run",), "Missing argument 'CONFIG'.")):
-        ended = command(*arguments)
-        assert ended.returncode == 2
-        assert text in ended.stderr
-        assert "Traceback" not in ended.stderr
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("rum",), "No such command 'rum'. Did you mean 'run', 'resume'?"),
+        (("xyz",), "No such command 'xyz'; `toolkit --help` lists what there is"),
+        (("run",), "Missing argument 'CONFIG'; `toolkit run --help` lists what there is"),
+        (("run", "--oops"), "No such option: --oops; `toolkit run --help` lists what there is"),
+        (
+            ("export", ".", "--format", "tflite"),
+            "Invalid value for '--format': 'tflite' is not one of 'onnx', 'safetensors', 'keras'; "
+            "`toolkit export --help` lists what there is",
+        ),
+    ],
+)
+def test_a_usage_error_is_one_line_that_says_where_the_help_is(command: Command, arguments: tuple[str, ...], told: str) -> None:
+    ended = command(*arguments)
+    assert (ended.returncode, ended.stderr) == (2, f"error: {told}\n")
+
+
+def test_the_command_alone_shows_the_help(command: Command) -> None:
+    ended = command()
+    assert ended.returncode == 2
+    assert "Usage: toolkit [OPTIONS] COMMAND" in ended.stderr
 
 
 def test_arguments_can_be_given_by_a_script(capsys: pytest.CaptureFixture[str]) -> None:

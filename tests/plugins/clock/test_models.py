@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import ConfigError
+from toolkit.models.dropout import Dropout
+from toolkit.models.flatten import Flatten
 from toolkit.models.model import count_parameters, output_shape
 from toolkit_clock.models import Circular, ClockConvNet, ClockTrunk, ClockTwoHead, Regression, Single720, TwoHead
 from toolkit_clock.types import ClockInfo, HandVectors
@@ -29,14 +31,14 @@ def test_the_reports_network_has_these_shapes_layer_by_layer() -> None:
         shapes.append(tuple(output.shape[1:]))
 
     for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.Linear | nn.Flatten):
+        if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.Linear | Flatten):
             module.register_forward_hook(note)
     model(torch.zeros(1, 1, 150, 150))
     assert shapes == [
         (64, 74, 74), (64, 37, 37), (64, 34, 34), (64, 17, 17), (128, 15, 15), (128, 7, 7), (256, 5, 5), (256, 2, 2),
         (1024,), (128,), (64,), (12,), (256,), (60,),
     ]  # fmt: skip
-    assert sum(isinstance(module, nn.Dropout) for module in model.modules()) == 4
+    assert sum(isinstance(module, Dropout) for module in model.modules()) == 4
 
 
 def test_trunk_and_head_composed_are_the_reports_network() -> None:
