@@ -59,12 +59,13 @@ def score_tables(scores: Mapping[str, float], undefined: Iterable[str], first: s
     Args:
         scores: by full name.
         undefined: full names that have a reason instead of a number; their cells show a dash.
-        first: the metric (without the split) that stands on top, normally the one that chose the epoch.
+        first: the metric (without the split) that stands on top, normally the one that chose the epoch; the loss stands last even so, since
+            nobody trains a model for its loss.
     """
     full_names = dict.fromkeys([*scores, *undefined])
     names = dict.fromkeys(name.partition("/")[2] for name in full_names)
     splits = [split for split in SPLIT_WORDS if any(name.startswith(f"{split}/") for name in full_names)]
-    main = sorted((name for name in names if "/" not in name), key=lambda name: (name != first, name == "loss"))
+    main = sorted((name for name in names if "/" not in name), key=lambda name: (name == "loss", name != first))
     grouped: dict[str, list[tuple[str, str]]] = {}
     for name in names:
         if "/" in name:

@@ -27,6 +27,10 @@ def test_the_leading_metric_stands_first_and_the_loss_last() -> None:
     ]
 
 
+def test_the_loss_stands_last_even_where_it_chose_the_epoch() -> None:
+    assert [row.name for row in score_tables(SCORES, [], "loss").main] == ["accuracy", "f1", "loss"]
+
+
 def test_parts_are_grouped_under_their_metric_with_their_spread() -> None:
     group = score_tables(SCORES, [], None).groups[0]
     assert (group.name, [row.name for row in group.rows]) == ("accuracy", ["cat", "dog", "ox"])
