@@ -55,12 +55,12 @@ def test_an_untrained_network_gives_its_scales_from_the_configs_seed(
 ) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(tiny))
-    done: CompletedProcess[str] = command("visualize", config, "model.dense=[6]", "--untrained", "--out", tmp_path / "one")
+    done: CompletedProcess[str] = command("visualize", config, "model.dense=[6]", "--out", tmp_path / "one")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[:4]] == ["layer", "features.0", "classifier.1", "classifier.4"]
     assert lines[4:] == [str(tmp_path / "one" / "scales.png"), str(tmp_path / "one" / "scales.json")]
-    again: CompletedProcess[str] = command("visualize", config, "model.dense=[6]", "--untrained", "--out", tmp_path / "two")
+    again: CompletedProcess[str] = command("visualize", config, "model.dense=[6]", "--out", tmp_path / "two")
     assert again.stdout.splitlines()[:4] == lines[:4]
 
 

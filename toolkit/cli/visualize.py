@@ -13,24 +13,26 @@ from toolkit.cli.options import Debug, Json, PluginFiles, Synthetic
 
 
 def visualize(
-    source: Annotated[str, typer.Argument(help="A run folder; with --untrained a config file.", metavar="DIR")],
+    source: Annotated[str, typer.Argument(help="A run folder, or a config file (.yaml), whose network is not trained yet.", metavar="DIR")],
     words: Annotated[
-        list[str] | None, typer.Argument(help="Pictures; with --untrained options laid over the config.", metavar="[PICTURE]...")
+        list[str] | None, typer.Argument(help="Pictures; for a config options laid over it, a.b=v.", metavar="[PICTURE]...")
     ] = None,
     layer: Annotated[str | None, typer.Option("--layer", help="Layer of the feature maps and of Grad-CAM.", metavar="NAME")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Where the pictures go (default: DIR/inside).", metavar="DIR")] = None,
-    untrained: Annotated[bool, typer.Option("--untrained", help="Only the scales of a config's network before its first step.")] = False,
     synthetic: Synthetic = False,
     json: Json = False,
     plugin: PluginFiles = None,
     debug: Debug = False,
 ) -> None:
-    """Draw filters, feature maps, saliency, Grad-CAM and the scale of signals and gradients of every layer."""
+    """Draw filters, feature maps, saliency, Grad-CAM and the scale of signals and gradients of every layer.
+
+    Of a config only the scales, as the network's first step meets them.
+    """
     from toolkit.reporting.network_pictures import scale_table
     from toolkit.visualize import visualize as look
     from toolkit.visualize import visualize_untrained
 
-    if untrained:
+    if Path(source).suffix in (".yaml", ".yml"):
         made = visualize_untrained(source, words or (), synthetic=synthetic, out=out or Path("inside"), plugin_files=plugin or ())
     else:
         made = look(source, [Path(word) for word in words or ()], layer=layer, out=out)
