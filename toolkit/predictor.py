@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from toolkit.build import build_component, build_with_parts
 from toolkit.config import load_config
-from toolkit.data.images import read_image, write_png
+from toolkit.data.images import SUFFIXES, is_image_name, read_image, write_png
 from toolkit.data.sample import Pixels, Sample, Target
 from toolkit.data.transforms import TransformList
 from toolkit.data.tree import select, to_device, to_float32
@@ -60,10 +60,11 @@ class Predictor:
         return select(to_device(prediction, torch.device("cpu")), 0)
 
     def predict_files(self, files: Sequence[Path], out: Path) -> Iterator[dict[str, Any]]:
-        """Each file's answer, with the file and the picture drawn into the folder `out`.
+        """Each file's answer, with the file and the picture drawn into the folder `out`; of a folder, every picture right in it.
 
-        Raises: DataError before the first answer if a file is missing; on its turn if one cannot be read.
+        Raises: DataError before the first answer if a file is missing or a folder has no pictures; on its turn if one cannot be read.
         """
+        files = [file for given in files for file in _pictures_of(given)]
         missing = [str(file) for file in files if not file.is_file()]
         if missing:
             raise DataError(f"no such picture: {', '.join(missing)}")
@@ -118,6 +119,16 @@ def load(folder: str | Path) -> Predictor:
     load_chosen(model, task, run_dir, config.fit.select.use)
     transforms = TransformList([build_component(transform) for transform in config.transforms.eval], evaluation=True)
     return Predictor(task, runtime.place(model), transforms, runtime)
+
+
+def _pictures_of(given: Path) -> list[Path]:
+    """The file itself, or the pictures of a folder in the order of their names."""
+    if not given.is_dir():
+        return [given]
+    pictures = sorted(file for file in given.iterdir() if is_image_name(file))
+    if not pictures:
+        raise DataError(f"no picture in the folder {given}; expected files that end with {', '.join(sorted(SUFFIXES))}")
+    return pictures
 
 
 def _resized(sample: Sample[Any], shape: tuple[int, int, int]) -> Sample[Any]:

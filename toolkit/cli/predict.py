@@ -13,7 +13,7 @@ from toolkit.cli.options import Debug, RunFolder
 
 def predict(
     folder: RunFolder,
-    images: Annotated[list[Path], typer.Argument(help="Pictures.", metavar="IMAGE...")],
+    images: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.", metavar="IMAGE...")],
     out: Annotated[
         Path | None, typer.Option("--out", help="Where the drawn pictures go (default: DIR/predictions).", metavar="DIR")
     ] = None,

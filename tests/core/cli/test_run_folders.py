@@ -60,6 +60,23 @@ def test_predict_prints_a_json_line_and_draws_a_picture_for_each_file(command: C
     assert all(read_image(file).shape[2] == 3 and file.parent == tmp_path / "drawn" for file in drawn)
 
 
+def test_predict_takes_the_pictures_of_a_folder_in_the_order_of_their_names(command: Command, finished_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("b.png", "a.PNG"):
+        write_png(folder / name, np.zeros((16, 16, 3), np.uint8))
+    (folder / "notes.txt").write_text("two photos")
+    ended = command("predict", finished_run, folder, "--out", tmp_path / "drawn")
+    assert [json.loads(line)["image"] for line in ended.stdout.splitlines()] == [str(folder / "a.PNG"), str(folder / "b.png")]
+
+
+def test_predict_tells_a_folder_without_pictures(command: Command, finished_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    ended = command("predict", finished_run, tmp_path / "photos", "--out", tmp_path / "drawn")
+    assert ended.returncode == 3
+    assert ended.stderr.startswith(f"error: no picture in the folder {tmp_path}/photos; expected files that end with .bmp, .jpeg, ")
+
+
 def test_predict_tells_every_missing_file_before_the_first_answer(command: Command, finished_run: Path, tmp_path: Path) -> None:
     there = tmp_path / "x.png"
     write_png(there, np.zeros((16, 16, 3), np.uint8))
