@@ -13,7 +13,7 @@ import pytest
 import toolkit
 from tests.commands import Command
 from toolkit.data.images import read_image
-from toolkit.errors import ConfigError
+from toolkit.errors import ConfigError, DataError
 from toolkit.reporting.files import read_jsonl
 from toolkit.studies.compare import compare
 
@@ -41,6 +41,7 @@ def test_the_table_says_what_the_run_folders_say(finished_run: Path, small_run: 
         assert int(row["parameters per % of test/accuracy"]) == round(each)
         seconds = statistics.median(timing["seconds"] for timing in read_jsonl(folder / "timings.jsonl"))
         assert float(row["time per epoch (s)"]) == seconds
+    assert [row["layers"] for row in rows] == ["1 conv + 2 dense", "2 dense"]
     assert "test/accuracy/circle" not in rows[0]
     assert (tmp_path / "out" / "compare.md").read_text() in ended.stdout
     assert "data:image/png;base64," in (tmp_path / "out" / "compare.html").read_text()
@@ -50,10 +51,18 @@ def test_the_table_says_what_the_run_folders_say(finished_run: Path, small_run: 
 def test_the_first_chosen_score_is_set_against_the_parameters(finished_run: Path, small_run: Path, tmp_path: Path) -> None:
     compare([finished_run, small_run], out=tmp_path, scores=["val/loss", "test/accuracy"])
     (row, _) = table(tmp_path)
-    assert list(row)[2:6] == ["parameters", "val/loss", "test/accuracy", "parameters per % of val/loss"]
+    assert list(row)[3:7] == ["parameters", "val/loss", "test/accuracy", "parameters per % of val/loss"]
     loss = json.loads((finished_run / "results.json").read_text())["scores"]["val/loss"]
     assert loss > 1
     assert row["parameters per % of val/loss"] == ""  # no share of one
+
+
+def test_a_checkpoint_that_cannot_be_read_is_named(copied_run: Path, tmp_path: Path) -> None:
+    weights = copied_run / "checkpoints" / "last" / "model.safetensors"
+    weights.unlink()
+    weights.write_bytes(b"no weights")
+    with pytest.raises(DataError, match=rf"^{weights}: .*; `toolkit resume {copied_run}` goes on from an older checkpoint$"):
+        compare([copied_run], out=tmp_path / "out")
 
 
 def test_a_run_that_has_not_finished_shows_its_curves_and_says_so(finished_run: Path, copied_run: Path, tmp_path: Path) -> None:

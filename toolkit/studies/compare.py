@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import safetensors
 from matplotlib.axes import Axes
 
 from toolkit.errors import ConfigError, DataError
@@ -25,9 +26,10 @@ _MARKED_EPOCHS = 20
 
 @dataclass(frozen=True)
 class _RunRead:
-    """A run folder; results are empty where it has not finished."""
+    """A run folder; results are empty where it has not finished, layers where it has no checkpoint."""
 
     name: str
+    layers: str
     results: Mapping[str, Any]
     metrics: Sequence[Mapping[str, Any]]
     timings: Sequence[Mapping[str, Any]]
@@ -66,7 +68,7 @@ def _named(run_dirs: Sequence[RunDir]) -> list[_RunRead]:
     names = [config if configs.count(config) == 1 else folder for config, folder in zip(configs, folders, strict=True)]
     names = [name if names.count(name) == 1 else str(run_dir.path) for name, run_dir in zip(names, run_dirs, strict=True)]
     return [
-        _RunRead(name, results, read_jsonl(run_dir.metrics_jsonl), read_jsonl(run_dir.timings_jsonl))
+        _RunRead(name, _layers(run_dir), results, read_jsonl(run_dir.metrics_jsonl), read_jsonl(run_dir.timings_jsonl))
         for name, (results, run_dir) in zip(names, read, strict=True)
     ]
 
@@ -81,6 +83,20 @@ def _results(run_dir: RunDir) -> Mapping[str, Any]:
     return results
 
 
+def _layers(run_dir: RunDir) -> str:
+    """How many layers with weights the newest network has, "5 conv + 3 dense", by the shapes in its checkpoint."""
+    file = run_dir.checkpoints / "last" / "model.safetensors"
+    if not file.exists():
+        return ""
+    try:
+        with safetensors.safe_open(file, framework="numpy") as weights:
+            dimensions = [len(weights.get_slice(name).get_shape()) for name in weights.keys()]  # noqa: SIM118  # it is no dict
+    except (OSError, safetensors.SafetensorError) as error:
+        raise DataError(f"{file}: {error}; `toolkit resume {run_dir.path}` goes on from an older checkpoint") from error
+    counts = {"conv": sum(count > 2 for count in dimensions), "dense": dimensions.count(2)}
+    return " + ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+
+
 def _main_scores(runs: Sequence[_RunRead], known: Sequence[str]) -> list[str]:
     """Scores of the test part (validation where no run has one) as a whole, the one that chose the epochs first."""
     tested = [name for name in known if name.startswith("test/")] or list(known)
@@ -92,7 +108,7 @@ def _main_scores(runs: Sequence[_RunRead], known: Sequence[str]) -> list[str]:
 def _table(runs: Sequence[_RunRead], scores: Sequence[str]) -> Table:
     first = scores[0] if scores else None
     per_percent = [f"parameters per % of {first}"] if first else []
-    columns = ["run", "model", "parameters", *scores, *per_percent, "epochs", "time per epoch (s)", "time (s)", "device", "seed"]
+    columns = ["run", "model", "layers", "parameters", *scores, *per_percent, "epochs", "time per epoch (s)", "time (s)", "device", "seed"]
     rows: list[list[Value]] = []
     for run in runs:
         results, model = run.results, run.results.get("model", {})
@@ -102,6 +118,7 @@ def _table(runs: Sequence[_RunRead], scores: Sequence[str]) -> Table:
             [
                 run.name,
                 str(model.get("name", "")),
+                run.layers,
                 model.get("parameters"),
                 *numbers,
                 *share,
