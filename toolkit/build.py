@@ -36,7 +36,7 @@ from toolkit.data.keeping import MemoryBudget
 from toolkit.data.loader import Loader
 from toolkit.data.order import Indices
 from toolkit.data.prepared import Prepared, prepare, prepare_parts
-from toolkit.data.sample import DataInfo, Dataset, Pixels, Split
+from toolkit.data.sample import DataInfo, Dataset, Pixels, Sample, Split
 from toolkit.data.split import validation_indices
 from toolkit.data.transforms import TransformList
 from toolkit.data.worker_engine import WorkerLoader
@@ -261,7 +261,7 @@ def _read_data(config: RunConfig) -> Data:
     """Every split, read and prepared; train and validation share their pictures where both begin with the same transforms."""
     budget, cache = MemoryBudget(config.loader.memory_gib), Cache(config.loader.cache_gib)
     training = TransformList([build_component(t) for t in config.transforms.train])
-    evaluation = TransformList([build_component(t) for t in config.transforms.eval], evaluation=True)
+    evaluation = eval_transforms(config)
     train: Dataset[Any] = build_dataset(config.data, "train")
     parts: dict[Split, DataPart] = {}
     if "validation" in train.splits:
@@ -294,8 +294,21 @@ def _info(data: Data) -> DataInfo:
     """The training data's info with the shape that the model will see: that of a sample after the eval transforms."""
     info: DataInfo = data.parts["train"].dataset.info
     validation = data.parts["validation"]
-    sample = validation.transforms.augment(validation.prepared.sample(0), (0,))
-    height, width, channels = sample.image.shape
+    return _with_input_shape(info, validation.transforms, validation.prepared.sample(0))
+
+
+def eval_transforms(config: RunConfig) -> TransformList:
+    """The transforms of evaluation and prediction."""
+    return TransformList([build_component(transform) for transform in config.transforms.eval], evaluation=True)
+
+
+def info_of(dataset: Dataset[Any], transforms: TransformList) -> DataInfo:
+    """The info of a data set that is not prepared, with the shape of its first picture after these transforms."""
+    return _with_input_shape(dataset.info, transforms, transforms.prepare(dataset[0]))
+
+
+def _with_input_shape(info: DataInfo, transforms: TransformList, prepared: Sample[Any]) -> DataInfo:
+    height, width, channels = transforms.augment(prepared, (0,)).image.shape
     return dataclasses.replace(info, input_shape=(channels, height, width))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from toolkit.build import build_component, build_with_parts
+from toolkit.build import build_component, build_with_parts, eval_transforms
 from toolkit.config import load_config
 from toolkit.data.images import SUFFIXES, is_image_name, read_image, write_png
 from toolkit.data.sample import Pixels, Sample, Target
@@ -117,8 +117,7 @@ def load(folder: str | Path) -> Predictor:
     runtime = with_layout(runtime_here(config.runtime), config.runtime, model)
     task = build_component(config.task, info)
     load_chosen(model, task, run_dir, config.fit.select.use)
-    transforms = TransformList([build_component(transform) for transform in config.transforms.eval], evaluation=True)
-    return Predictor(task, runtime.place(model), transforms, runtime)
+    return Predictor(task, runtime.place(model), eval_transforms(config), runtime)
 
 
 def _pictures_of(given: Path) -> list[Path]:

@@ -292,6 +292,7 @@ def _report(built: Run, folder: RunDir, progress: Progress, state: FitState, nam
     if built.runtime.is_main:
         _write_plots(built, folder, built.as_evaluation(splits[-1], done), state)
         results = _results(built, state, name, time.perf_counter() - started)
+        results["lower_is_better"] = [score for score, higher in done.higher_is_better.items() if not higher]
         write_json_atomic(folder.results_json, {"scores": scores, "undefined": undefined, **results})
         write_report(folder)
         built.plugins.observe("toolkit_run_ended", progress.log, run=built, report=folder.report_html)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,9 @@ from typing import Any
 
 from torch import nn
 
-from toolkit.build import build_component, build_with_parts
+from toolkit.build import build_dataset, build_with_parts, eval_transforms, info_of
 from toolkit.config import load_config
-from toolkit.config.run_config import ComponentConfig, RunConfig
-from toolkit.data.sample import DataInfo, Dataset
-from toolkit.data.transforms import TransformList
+from toolkit.config.run_config import ComponentConfig
 from toolkit.extension.discovery import load_plugins
 from toolkit.models.inspect import Inspection, inspect_model
 from toolkit.reporting.architecture import plot_architecture
@@ -56,15 +53,7 @@ def summarise(
     """
     plugins = load_plugins([Path(file) for file in plugin_files])
     checked, _ = load_config(config, overrides=overrides, synthetic=synthetic, registry=plugins.registry)
-    info = _info(checked)
+    info = info_of(build_dataset(checked.data, "train"), eval_transforms(checked))
     model: nn.Module = build_with_parts(checked.model, info, info)
     parts = [option.name for option in checked.model.options.values() if isinstance(option, ComponentConfig)]
     return Summary(" + ".join(parts) or checked.model.name, inspect_model(model, info.input_shape))
-
-
-def _info(config: RunConfig) -> DataInfo:
-    """The data set's info with the shape of a picture after the eval transforms."""
-    dataset: Dataset[Any] = build_component(config.data, "train")
-    transforms = TransformList([build_component(transform) for transform in config.transforms.eval], evaluation=True)
-    height, width, channels = transforms.augment(transforms.prepare(dataset[0]), (0,)).image.shape
-    return dataclasses.replace(dataset.info, input_shape=(channels, height, width))

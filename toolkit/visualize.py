@@ -12,20 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from toolkit.build import build_component, build_with_parts
+from toolkit.build import build_component, build_dataset, build_with_parts, eval_transforms, info_of
 from toolkit.config import load_config
 from toolkit.config.run_config import RunConfig
 from toolkit.data.images import read_image
-from toolkit.data.sample import DataInfo, Dataset, Sample, Target
+from toolkit.data.sample import DataInfo, Sample, Target
 from toolkit.data.transforms import TransformList
 from toolkit.data.tree import select, stack
 from toolkit.errors import ConfigError, DataError
 from toolkit.evaluation.evaluate import total_loss
-from toolkit.exporting.finished import FinishedRun, as_network_sees, eval_transforms, load_finished
+from toolkit.exporting.finished import FinishedRun, as_network_sees, load_finished
 from toolkit.extension.discovery import load_plugins
 from toolkit.models.inspect import Layer, inspect_model
 from toolkit.models.inspect.saliency import feature_maps, saliency_and_grad_cam
 from toolkit.models.inspect.scales import LayerScale, layer_scales
+from toolkit.models.weights import load_pretrained
 from toolkit.reporting.figures import save_figure
 from toolkit.reporting.files import write_json_atomic
 from toolkit.reporting.network_pictures import plot_feature_maps, plot_filters, plot_saliency, plot_scales
@@ -87,21 +88,21 @@ def visualize_untrained(
     plugins = load_plugins([Path(file) for file in plugin_files])
     checked, _ = load_config(config, overrides=overrides, synthetic=synthetic, registry=plugins.registry)
     transforms = eval_transforms(checked)
-    dataset: Dataset[Any] = build_component(checked.data, "train")
-    height, width, channels = transforms.augment(transforms.prepare(dataset[0]), (0,)).image.shape
-    info = dataclasses.replace(dataset.info, input_shape=(channels, height, width))
+    info = info_of(build_dataset(checked.data, "train"), transforms)
     task: Task[Any, Any, Any, Any] = build_component(checked.task, info)
     seed_torch(checked.seed)
     model: nn.Module = build_with_parts(checked.model, info, info)
+    if checked.pretrained is not None:
+        load_pretrained(model, checked.pretrained)
     scales = _measured(checked, info, task, model, transforms)
-    return Pictures(_write_scales(scales, f"{checked.model.name}, untrained", out), scales)
+    return Pictures(_write_scales(scales, f"{checked.model.name}, before its first step", out), scales)
 
 
 def _measured(
     config: RunConfig, info: DataInfo, task: Task[Any, Any, Any, Any], model: nn.Module, transforms: TransformList
 ) -> tuple[LayerScale, ...]:
     """On training pictures without augmentation."""
-    dataset: Dataset[Any] = build_component(config.data, "train")
+    dataset = build_dataset(config.data, "train")
     places = np.linspace(0, len(dataset) - 1, min(SCALE_PICTURES, len(dataset))).astype(int)
     images, targets = as_network_sees([dataset[int(place)] for place in places], transforms, info)
     encoded = task.encode(stack(targets), (images.shape[2], images.shape[3]))
@@ -179,9 +180,9 @@ def _last_map(layers: Sequence[Layer]) -> str | None:
 
 
 def _first_samples(config: RunConfig) -> list[Sample[Any]]:
-    train: Dataset[Any] = build_component(config.data, "train")
+    train = build_dataset(config.data, "train")
     part = next((split for split in ("test", "validation") if split in train.splits), None)
-    dataset: Dataset[Any] = build_component(config.data, part) if part else train
+    dataset = build_dataset(config.data, part) if part else train
     return [dataset[index] for index in range(min(SHOWN_PICTURES, len(dataset)))]
 
 

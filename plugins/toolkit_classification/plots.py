@@ -56,7 +56,7 @@ class PredictionGrid:
     """Pictures with what was said about them: first the mistakes the model was surest of, then random right ones.
 
     Args:
-        count: pictures shown; up to three fifths of them are mistakes.
+        count: pictures shown; three fifths of them are mistakes, where there are as many, more where there are not enough right ones.
         seed: which of the right ones.
     """
 

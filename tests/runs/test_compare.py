@@ -49,12 +49,9 @@ def test_the_table_says_what_the_run_folders_say(finished_run: Path, small_run: 
 
 
 def test_the_first_chosen_score_is_set_against_the_parameters(finished_run: Path, small_run: Path, tmp_path: Path) -> None:
-    compare([finished_run, small_run], out=tmp_path, scores=["val/loss", "test/accuracy"])
+    compare([finished_run, small_run], out=tmp_path, scores=["val/accuracy", "test/accuracy"])
     (row, _) = table(tmp_path)
-    assert list(row)[3:7] == ["parameters", "val/loss", "test/accuracy", "parameters per % of val/loss"]
-    loss = json.loads((finished_run / "results.json").read_text())["scores"]["val/loss"]
-    assert loss > 1
-    assert row["parameters per % of val/loss"] == ""  # no share of one
+    assert list(row)[3:7] == ["parameters", "val/accuracy", "test/accuracy", "parameters per % of val/accuracy"]
 
 
 def test_a_checkpoint_that_cannot_be_read_is_named(copied_run: Path, tmp_path: Path) -> None:
@@ -63,6 +60,17 @@ def test_a_checkpoint_that_cannot_be_read_is_named(copied_run: Path, tmp_path: P
     weights.write_bytes(b"no weights")
     with pytest.raises(DataError, match=rf"^{weights}: .*; `toolkit resume {copied_run}` goes on from an older checkpoint$"):
         compare([copied_run], out=tmp_path / "out")
+
+
+def test_nothing_is_counted_per_percent_of_a_score_of_which_less_is_better(finished_run: Path, copied_run: Path, tmp_path: Path) -> None:
+    results = json.loads((copied_run / "results.json").read_text())
+    assert "loss" in results["lower_is_better"]
+    assert "accuracy" not in results["lower_is_better"]
+    results["scores"]["test/error_min"] = 0.8
+    results["lower_is_better"] += ["error_min"]
+    (copied_run / "results.json").write_text(json.dumps(results))
+    compare([copied_run], out=tmp_path, scores=["test/error_min"])
+    assert not any("per %" in column for column in table(tmp_path)[0])
 
 
 def test_a_run_that_has_not_finished_shows_its_curves_and_says_so(finished_run: Path, copied_run: Path, tmp_path: Path) -> None:

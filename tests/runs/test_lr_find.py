@@ -11,6 +11,8 @@ import yaml
 
 from tests.commands import Command
 from toolkit.data.images import read_image
+from toolkit.errors import ConfigError
+from toolkit.studies.lr_find import lr_find
 
 
 @pytest.fixture
@@ -52,6 +54,13 @@ def test_it_trains_as_a_run_does_with_the_rate_in_place_of_the_schedule(command:
     assert sum(whole["losses"][:6]) == pytest.approx(sum(whole["losses"][6:12]), rel=0.05)  # the same pictures in another order
     assert whole["suggested"] is None
     assert "no suggestion: the loss did not fall between 1e-12 and 1.1e-12" in whole["printed"]
+
+
+def test_too_few_steps_are_refused_and_overrides_from_a_generator_are_noted(config: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^5 steps are too few for a range test; expected at least 10$"):
+        lr_find(config, steps=5, out=tmp_path / "few")
+    _, folder = lr_find(config, (f"seed={seed}" for seed in (3,)), steps=12, out=tmp_path / "out")
+    assert json.loads((folder / "lr_find.json").read_text())["overrides"] == ["seed=3"]
 
 
 def test_rates_that_do_not_rise_are_refused(command: Command, config: Path, tmp_path: Path) -> None:

@@ -50,6 +50,17 @@ def test_a_composed_network_is_named_by_its_parts(tiny: dict[str, Any]) -> None:
     assert found.as_json()["parameters"] == found.inspection.parameters
 
 
+def test_a_data_set_made_of_others_is_no_hindrance() -> None:
+    people = {"name": "synthetic_people", "size": 4, "image_size": 64}
+    config = {
+        "task": "pose",
+        "data": {"name": "joined", "parts": [people, people | {"seed": 1}]},
+        "model": {"name": "pose_net", "backbone": "timm/test_resnet", "head": "keypoints"},
+        "fit": {"phases": [{"epochs": 1, "optimizer": "sgd"}]},
+    }
+    assert summarise(config).as_json()["input_shape"] == [3, 64, 64]
+
+
 def test_a_wrong_config_is_told_as_by_run(tiny: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"no model named 'cnnn'"):
         summarise(tiny | {"model": "cnnn"})

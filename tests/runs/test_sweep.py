@@ -13,7 +13,7 @@ import yaml
 
 from tests.commands import Command
 from toolkit import runs
-from toolkit.errors import ConfigError, StoppedError
+from toolkit.errors import ConfigError, DataError, StoppedError
 
 SWEEP = """\
 config: tiny.yaml
@@ -115,6 +115,69 @@ class TestWithOptuna:
         done = [(trial.state.name, len(trial.intermediate_values)) for trial in trials(tmp_path / "out")]
         assert done == [("COMPLETE", 2), ("COMPLETE", 2), ("PRUNED", 1)]
         assert "| 0002 | \N{EN DASH} | bad | 1 |" in page.with_suffix(".md").read_text()
+
+    def test_the_first_epochs_are_spared_where_the_file_says_so(self, sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from toolkit.studies.sweep import run_sweep
+
+        optuna = importlib.import_module("optuna")
+        drawn = ["good", "good", "bad"]
+        monkeypatch.setattr(optuna.samplers.RandomSampler, "sample_independent", lambda self, study, trial, *rest: drawn[trial.number])
+        rates = "{choices: {good: {fit.phases.0.optimizer.lr: 1e-2}, bad: {fit.phases.0.optimizer.lr: 50.0}}}"
+        text = f"{SWEEP[: SWEEP.index('  fit.phases')]}  rate: {rates}\n{SWEEP[SWEEP.index('trials') :]}"
+        sweep.write_text(text.replace("trials: 2", "trials: 3\npruner: {name: median, startup_trials: 1, warmup_epochs: 1}"))
+        run_sweep(sweep, out=tmp_path / "out")
+        assert len(trials(tmp_path / "out")[2].intermediate_values) == 2  # only the second epoch could end it
+
+    def test_a_resumed_trial_is_pruned_as_the_file_says_and_not_by_optunas_own_rule(
+        self, sweep: Path, tmp_path: Path, stop_after_epoch: Callable[..., None]
+    ) -> None:
+        """Optuna's own pruner ends a trial below the median of five others from the first epoch on."""
+        from toolkit.studies.sweep import run_sweep
+
+        optuna = importlib.import_module("optuna")
+        sweep.write_text(SWEEP.replace("trials: 2", "trials: 1"))
+        stop_after_epoch(1)
+        with pytest.raises(StoppedError, match=r"trial 0$"):
+            run_sweep(sweep, out=tmp_path / "out")
+        study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{tmp_path}/out/study.db")
+        (stopped,) = study.trials
+        for _ in range(5):
+            steps = {1: 1e-6, 2: 1e-6}
+            study.add_trial(
+                optuna.trial.create_trial(params=stopped.params, distributions=stopped.distributions, value=1e-6, intermediate_values=steps)
+            )
+        stop_after_epoch(None)
+        run_sweep(sweep, out=tmp_path / "out")
+        assert trials(tmp_path / "out")[0].state.name == "COMPLETE"
+
+    def test_data_that_are_not_there_cost_no_trial(self, sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from toolkit.studies.sweep import run_sweep
+
+        monkeypatch.setenv("TOOLKIT_DATA", str(tmp_path / "nowhere"))
+        sweep.write_text(SWEEP.replace("plots: []", "plots: [], data: {name: mnist}").replace("trials: 2", "trials: 1"))
+        for _ in range(2):
+            with pytest.raises(DataError, match=r"no MNIST below"):
+                run_sweep(sweep, out=tmp_path / "out")
+        assert [trial.state.name for trial in trials(tmp_path / "out")] == ["RUNNING"]
+
+    def test_a_misspelt_metric_ends_the_sweep_before_anything_is_trained(self, sweep: Path, tmp_path: Path) -> None:
+        from toolkit.studies.sweep import run_sweep
+
+        sweep.write_text(SWEEP.replace("metric: val/loss", "metric: val/acuracy"))
+        with pytest.raises(ConfigError, match=r"fit.select.metric: no score named 'val/acuracy'; did you mean 'val/accuracy'\?$"):
+            run_sweep(sweep, out=tmp_path / "out")
+        assert not (tmp_path / "out" / "trials" / "0000" / "metrics.jsonl").exists()
+
+    def test_the_command_of_the_best_trial_has_the_sweeps_own_flags(self, sweep: Path, tmp_path: Path) -> None:
+        from toolkit.studies.sweep import run_sweep
+
+        plugin = tmp_path / "mine.py"
+        plugin.write_text("")
+        sweep.write_text(SWEEP.replace("trials: 2", "trials: 1"))
+        best = run_sweep(sweep, out=tmp_path / "out", synthetic=True, plugin_files=[plugin]).best
+        assert best is not None
+        assert best.endswith(f" --synthetic --plugin {plugin}")
+        assert "fit.select.metric" in best
 
     def test_two_folders_share_a_study_through_its_storage(self, sweep: Path, tmp_path: Path) -> None:
         from toolkit.studies.sweep import run_sweep

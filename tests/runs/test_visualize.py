@@ -16,7 +16,7 @@ from PIL import Image
 import toolkit
 from toolkit.data.images import write_png
 from toolkit.errors import ConfigError, DataError
-from toolkit.visualize import visualize
+from toolkit.visualize import visualize, visualize_untrained
 
 
 def test_a_run_is_looked_into_with_its_first_test_pictures(finished_run: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
@@ -62,6 +62,25 @@ def test_an_untrained_network_gives_its_scales_from_the_configs_seed(
     assert lines[4:] == [str(tmp_path / "one" / "scales.png"), str(tmp_path / "one" / "scales.json")]
     again: CompletedProcess[str] = command("visualize", config, "model.dense=[6]", "--out", tmp_path / "two")
     assert again.stdout.splitlines()[:4] == lines[:4]
+
+
+def test_a_network_that_begins_with_given_weights_is_measured_with_them(finished_run: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
+    weights = finished_run / "checkpoints" / "best" / "model.safetensors"
+    norms = [scale.weight_norm for scale in visualize(finished_run, out=tmp_path / "run").scales]
+    given = visualize_untrained(tiny, [f"pretrained={weights}"], out=tmp_path / "given").scales
+    assert [scale.weight_norm for scale in given] == pytest.approx(norms)
+    assert [scale.weight_norm for scale in visualize_untrained(tiny, out=tmp_path / "new").scales] != pytest.approx(norms)
+
+
+def test_options_that_do_not_apply_are_refused(
+    finished_run: Path, tiny: dict[str, Any], tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(tiny))
+    layer: CompletedProcess[str] = command("visualize", config, "--layer", "features.0")
+    assert layer.stderr == "error: --layer is of no use for a config: feature maps are drawn of a run\n"
+    synthetic: CompletedProcess[str] = command("visualize", finished_run, "--synthetic")
+    assert synthetic.stderr == "error: a run folder knows its own data and plugins; leave out --synthetic and --plugin\n"
 
 
 def test_a_network_without_maps_shows_its_first_weights_as_pictures(tiny: dict[str, Any], tmp_path: Path) -> None:

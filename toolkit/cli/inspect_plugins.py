@@ -11,7 +11,8 @@ from toolkit.cli.options import Debug, PluginFiles
 
 def list_components(
     kind: Annotated[
-        str | None, typer.Argument(help="task, dataset, model, backbone, head, loss, metric, transform, plot, optimizer or schedule.")
+        str | None,
+        typer.Argument(help="task, dataset, model, backbone, head, loss, metric, transform, batch_transform, plot, optimizer or schedule."),
     ] = None,
     plugin: PluginFiles = None,
     debug: Debug = False,

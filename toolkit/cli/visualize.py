@@ -18,7 +18,9 @@ def visualize(
         list[str] | None, typer.Argument(help="Pictures; for a config options laid over it, a.b=v.", metavar="[PICTURE]...")
     ] = None,
     layer: Annotated[str | None, typer.Option("--layer", help="Layer of the feature maps and of Grad-CAM.", metavar="NAME")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Where the pictures go (default: DIR/inside).", metavar="DIR")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where pictures go (default: DIR/inside; runs/inside/<config>).", metavar="DIR")
+    ] = None,
     synthetic: Synthetic = False,
     json: Json = False,
     plugin: PluginFiles = None,
@@ -28,13 +30,19 @@ def visualize(
 
     Of a config only the scales, as the network's first step meets them.
     """
+    from toolkit.errors import ConfigError
     from toolkit.reporting.network_pictures import scale_table
     from toolkit.visualize import visualize as look
     from toolkit.visualize import visualize_untrained
 
     if Path(source).suffix in (".yaml", ".yml"):
-        made = visualize_untrained(source, words or (), synthetic=synthetic, out=out or Path("inside"), plugin_files=plugin or ())
+        if layer is not None:
+            raise ConfigError("--layer is of no use for a config: feature maps are drawn of a run")
+        folder = out or Path("runs") / "inside" / Path(source).stem
+        made = visualize_untrained(source, words or (), synthetic=synthetic, out=folder, plugin_files=plugin or ())
     else:
+        if synthetic or plugin:
+            raise ConfigError("a run folder knows its own data and plugins; leave out --synthetic and --plugin")
         made = look(source, [Path(word) for word in words or ()], layer=layer, out=out)
     if json:
         print(json_module.dumps({"files": [str(file) for file in made.files], "scales": [asdict(scale) for scale in made.scales]}))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from toolkit.build import build_component, build_with_parts
+from toolkit.build import build_component, build_with_parts, eval_transforms
 from toolkit.config import load_config
 from toolkit.config.run_config import RunConfig
 from toolkit.data.sample import DataInfo, Sample
@@ -48,11 +48,6 @@ def load_finished(folder: str | Path) -> FinishedRun:
     task: Task[Any, Any, Any, Any] = build_component(config.task, info)
     load_chosen(model, task, run_dir, config.fit.select.use)
     return FinishedRun(run_dir, config, info, task, model.eval(), eval_transforms(config))
-
-
-def eval_transforms(config: RunConfig) -> TransformList:
-    """The transforms of evaluation and prediction."""
-    return TransformList([build_component(transform) for transform in config.transforms.eval], evaluation=True)
 
 
 def as_network_sees(samples: Sequence[Sample[Any]], transforms: TransformList, info: DataInfo) -> tuple[Tensor, list[Any]]:

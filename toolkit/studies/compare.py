@@ -40,8 +40,8 @@ def compare(folders: Sequence[Path], *, out: Path, scores: Sequence[str] = ()) -
 
     Args:
         folders: of runs, finished or not.
-        scores: to show, the first being the one that parameters are divided by; default all main test scores, the one that chose
-            the epochs first.
+        scores: to show, the first being the one that parameters are divided by (where more of it is better); default all main test
+            scores, the one that chose the epochs first.
 
     Returns: the page.
     Raises: ConfigError where a folder holds no run, or a score is one that no run has; DataError naming a damaged file.
@@ -102,11 +102,13 @@ def _main_scores(runs: Sequence[_RunRead], known: Sequence[str]) -> list[str]:
     tested = [name for name in known if name.startswith("test/")] or list(known)
     chosen = {str(run.results["select"]["metric"]).partition("/")[2] for run in runs if run.results.get("select", {}).get("metric")}
     whole = [name for name in tested if name.count("/") == 1]
-    return sorted(whole, key=lambda name: (name.partition("/")[2] not in chosen, name.endswith("/loss")))
+    return sorted(whole, key=lambda name: (name.endswith("/loss"), name.partition("/")[2] not in chosen))
 
 
 def _table(runs: Sequence[_RunRead], scores: Sequence[str]) -> Table:
     first = scores[0] if scores else None
+    if first and any(first.partition("/")[2] in run.results.get("lower_is_better", ["loss"]) for run in runs):
+        first = None  # parameters per minute of error say nothing
     per_percent = [f"parameters per % of {first}"] if first else []
     columns = ["run", "model", "layers", "parameters", *scores, *per_percent, "epochs", "time per epoch (s)", "time (s)", "device", "seed"]
     rows: list[list[Value]] = []

@@ -60,12 +60,9 @@ def read_grid(path: Path, *, synthetic: bool, registry: Registry) -> Grid:
     scores = file.value("scores", Annotated[tuple[str, ...], MinLen(1)])
     if isinstance(seeds, tuple) and len(set(seeds)) < len(seeds):
         file.problem(file.root.keys["seeds"], "seeds", f"a seed stands there twice: {', '.join(map(str, seeds))}")
-    if "seed" in axes:
-        file.problem(
-            file.root.value["axes"].keys["seed"],
-            "axes.seed",
-            "seeds are no axis, the table shows their spread; list them under 'seeds'",
-        )
+    for setting in (*common, *(setting for choices in axes.values() for choice in choices for setting in choice.settings)):
+        if setting.path == "seed":
+            file.problem(setting.place, "seed", "seeds are no setting, the table shows their spread; list them under 'seeds'")
     names = _short_names(list(axes))
     folder_names = {name: _file_names(file, axis, choices) for (axis, choices), name in zip(axes.items(), names, strict=True)}
     file.finish()

@@ -38,6 +38,7 @@ def lr_find(
     Returns: the test and the folder.
     Raises: ConfigError as for a run, or where the loss diverges at once.
     """
+    overrides = tuple(overrides)
     plugins = load_plugins(plugin_files)
     checked, _ = load_config(config, overrides=overrides, synthetic=synthetic, registry=plugins.registry)
     if not checked.fit.phases:

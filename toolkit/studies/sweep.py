@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import runs
-from toolkit.errors import ConfigError, RunBusyError, StoppedError
+from toolkit.errors import ConfigError, DataError, ResourceError, RunBusyError, StoppedError
 from toolkit.extension.discovery import load_plugins
 from toolkit.extension.leaf import shown
 from toolkit.reporting.files import disk_errors
@@ -57,6 +57,7 @@ def run_sweep(
 
     Raises:
         ConfigError: the file is wrong, or the study began with another config, space or metric.
+        DataError, ResourceError: this machine lacks the data or gave out; the trial under way is gone on with the next time.
         RunBusyError: another process works in this folder.
         StoppedError: by SIGINT or SIGTERM; the same command goes on.
     """
@@ -74,7 +75,7 @@ def run_sweep(
             while _taken(study) < sweep.trials:
                 search.ask()
         finally:
-            page, best = _report(optuna, sweep, study, folder)
+            page, best = _report(optuna, sweep, study, folder, _flags(synthetic, plugin_files))
     return SweepResult(folder, page, best)
 
 
@@ -136,16 +137,21 @@ class _Search:
 
     def go_on(self, number: int) -> None:
         """Resume a trial, or begin it again where nothing of it was kept."""
+        self._choose_samplers()
         frozen = self.study.get_trials(deepcopy=False)[number]
         self._run(self.optuna.trial.Trial(self.study, frozen._trial_id), reported=len(frozen.intermediate_values))
 
     def ask(self) -> None:
         """Run a new trial."""
-        self.study.sampler = _sampler(self.optuna, self.sweep, len(self.study.get_trials(deepcopy=False)))
-        self.study.pruner = _pruner(self.optuna, self.sweep)
+        self._choose_samplers()
         trial = self.study.ask()
         trial.set_user_attr(_FOLDER, self._named_place(trial.number))
         self._run(trial)
+
+    def _choose_samplers(self) -> None:
+        """A study in storage has neither sampler nor pruner: Optuna would take its own."""
+        self.study.sampler = _sampler(self.optuna, self.sweep, len(self.study.get_trials(deepcopy=False)))
+        self.study.pruner = _pruner(self.optuna, self.sweep)
 
     def _place(self, number: int) -> Path:
         return self.folder.absolute() / "trials" / f"{number:04d}"
@@ -178,7 +184,11 @@ class _Search:
             raise StoppedError(f"{str(error).partition(';')[0]}; the same command goes on with trial {trial.number}", number) from None
         except RunBusyError:
             self.log(f"trial {trial.number}: another process is at it")
+        except (DataError, ResourceError):  # of this machine, not of what was drawn: the trial stays under way
+            raise
         except Exception as error:  # a failed trial, a plugin's bug among them, is a row of the table
+            if isinstance(error, ConfigError) and trial.number == 0:
+                raise  # what is wrong with the first is likely wrong with all, such as a misspelt metric
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             trial.set_user_attr("reason", reason)
             self.study.tell(trial, state=self.optuna.trial.TrialState.FAIL)
@@ -218,20 +228,25 @@ def _sampler(optuna: Any, sweep: Sweep, trials: int) -> Any:
 def _pruner(optuna: Any, sweep: Sweep) -> Any:
     options = sweep.pruner.options
     if sweep.pruner.name == "median":
-        return optuna.pruners.MedianPruner(options.get("startup_trials", 5), options.get("warmup_epochs", 0))
+        return optuna.pruners.MedianPruner(options.get("startup_trials", 5), options.get("warmup_epochs", 0) + 1)  # steps from 0
     if sweep.pruner.name == "hyperband":
         epochs = sum(phase.epochs for phase in sweep.base.fit.phases)
         return optuna.pruners.HyperbandPruner(1, max(1, epochs), options.get("reduction_factor", 3))
     return optuna.pruners.NopPruner()
 
 
-def _report(optuna: Any, sweep: Sweep, study: Any, folder: Path) -> tuple[Path, str | None]:
+def _flags(synthetic: bool, plugin_files: Sequence[Path]) -> list[str]:
+    """As `toolkit run` takes them."""
+    return [*(["--synthetic"] if synthetic else []), *(word for file in plugin_files for word in ("--plugin", str(file)))]
+
+
+def _report(optuna: Any, sweep: Sweep, study: Any, folder: Path, flags: Sequence[str]) -> tuple[Path, str | None]:
     """Write the table and the picture; gives the page and the command that trains the best trial's config and tests it."""
     trials = study.get_trials(deepcopy=False)
     best = None
     if any(trial.state.name == "COMPLETE" for trial in trials):
         settings = suggested(sweep, optuna.trial.FixedTrial(study.best_trial.params))
-        best = shlex.join(["toolkit", "run", str(sweep.config), *map(str, (*sweep.common[len(UNTESTED) :], *settings))])
+        best = shlex.join(["toolkit", "run", str(sweep.config), *map(str, (*sweep.common[len(UNTESTED) :], *settings)), *flags])
     picture = folder / "sweep.png"
     drawn = draw_study(sweep, trials, picture)
     _, _, page = write_table(study_table(sweep, trials, best), folder, "sweep", [picture] if drawn else [])

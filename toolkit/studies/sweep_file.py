@@ -84,7 +84,7 @@ def read_sweep(path: Path, *, synthetic: bool, registry: Registry) -> Sweep:
     Raises: ConfigError with every problem.
     """
     file = StudyFile(path, _KEYS)
-    config, common = file.config(), (*UNTESTED, *file.settings("set"))
+    config = file.config()
     space = {name: _values(file, name, node, place) for name, (node, place) in file.mapping("space").items()}
     if not space:
         file.problem(file.root.keys.get("space", file.root.position), "space", "nothing is searched; write {path: {low, high}}")
@@ -92,6 +92,8 @@ def read_sweep(path: Path, *, synthetic: bool, registry: Registry) -> Sweep:
     metric = file.value("metric", str)
     if isinstance(metric, str) and not metric.startswith("val/"):
         file.problem(file.root.keys["metric"], "metric", f"input should be a validation score (val/...), got {shown(metric)}")
+    judged = Setting("fit.select.metric", metric, file.root.keys.get("metric", file.root.position))  # so that a misspelt one is told early
+    common = (*UNTESTED, judged, *file.settings("set"))
     direction = file.value("direction", Literal["maximize", "minimize"])
     sampler, pruner = _named(file, "sampler", _SAMPLERS, "tpe"), _named(file, "pruner", _PRUNERS, "none")
     storage = file.value("storage", str, None)

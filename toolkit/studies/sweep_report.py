@@ -99,7 +99,7 @@ def _draw_courses(axes: Axes, trials: Sequence[Any], best: Any) -> None:
             color = ORANGE if trial is best else BLUE if trial.state.name == "COMPLETE" else PURPLE
             epochs, values = zip(*points, strict=True)
             axes.plot(epochs, values, color=color, linewidth=1.8 if trial is best else 1.0, marker="o", markersize=2.5)
-    axes.set_xlabel("epoch (orange: best, blue: finished, pink: pruned)")
+    axes.set_xlabel("epoch (orange: best, blue: finished, pink: others)")
     whole_number_ticks(axes)
 
 

@@ -28,6 +28,7 @@ DIVERGED = 4.0
 _MEMORY = 0.9  # of the running loss, per step
 _SMOOTHED_SHARE = 1 / 40  # standard deviation of the smoothing, as a share of the planned steps
 _LEAST_SMOOTHING = 2.0  # steps
+_FEWEST = 10
 _MARGIN = 0.01  # a fall by less than this share of the first loss is none,
 _NOISE = 2.0  # nor is one by less than so many standard deviations of the batches' losses about the smoothed ones
 
@@ -56,8 +57,10 @@ def range_test(job: Job, listener: Listener, *, low: float, high: float, steps: 
 
     The weights are spoilt afterwards. Nothing is saved or validated.
 
-    Raises: ConfigError where the rates do not rise, or the loss is not finite from the start.
+    Raises: ConfigError where there are too few steps, the rates do not rise, or the loss is not finite from the start.
     """
+    if steps < _FEWEST:
+        raise ConfigError(f"{steps} steps are too few for a range test; expected at least {_FEWEST}")
     if not 0 < low < high:
         raise ConfigError(f"the learning rate goes from low {low:g} to high {high:g}; it must rise from above 0")
     losses = _Losses(job.loss, job.config.accumulate)
@@ -92,7 +95,7 @@ def read_range_test(rates: list[float], losses: list[float], steps: int, diverge
 
     Raises: ConfigError where there are fewer than ten losses.
     """
-    if len(losses) < 10:
+    if len(losses) < _FEWEST:
         raise ConfigError(
             f"the loss diverged after {len(losses)} of {steps} steps, too soon for a range test; lower --low, or raise --steps"
         )

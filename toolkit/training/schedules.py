@@ -106,7 +106,8 @@ class Plateau:
         gamma: the factor at each plateau.
         patience: epochs without a better score.
         min_delta: what counts as better.
-        lowest: the factor never falls below it.
+        lowest: the factor of the plateaus never falls below it.
+        decay: besides, the rate falls as 1 / (1 + decay step): the `decay` of Keras's older optimizers, which can be had with its callback.
         warmup: share of the steps over which the rate rises linearly from nothing.
     """
 
@@ -121,15 +122,17 @@ class Plateau:
         patience: Annotated[int, Ge(1)] = 5,
         min_delta: Annotated[float, Ge(0)] = 1e-4,
         lowest: Annotated[float, Ge(0)] = 0.0,
+        decay: Annotated[float, Ge(0)] = 0.0,
         warmup: Share = 0.0,
     ) -> None:
         self._metric, self._sign = metric, 1 if mode == "max" else -1
         self._gamma, self._patience, self._min_delta, self._lowest = gamma, patience, min_delta, lowest
         self._factor = 1.0
+        self._decayed = inverse_time(steps, decay=decay)
         self._warmed_up = _warmed_up(lambda progress: 1.0, steps, warmup)
 
     def __call__(self, step: int) -> float:
-        return self._factor * self._warmed_up(step)
+        return self._factor * self._decayed(step) * self._warmed_up(step)
 
     def watch(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Walk through all epochs from the first. Raises: ConfigError where they have no such score."""

@@ -106,7 +106,11 @@ def test_a_path_that_leads_nowhere_is_told_with_its_place(study: Study, registry
         ("[[8], [16, 16]]", "8", "4:3: axes.model.hidden: an axis is a list of plain values, or a mapping of labels to overrides"),
         ("[[8], [16, 16]]", "[{a: 1}]", "4:3: axes.model.hidden: an axis is a list of plain values, or a mapping of labels to overrides"),
         ("model.hidden: [[8], [16, 16]]", "model.x: [1 2, 1-2]", "4:3: axes.model.x: 1 2 and 1-2 would share a folder; give them labels"),
-        ("model.hidden: [[8], [16, 16]]", "seed: [1, 2]", "4:3: axes.seed: seeds are no axis, the table shows their spread"),
+        (
+            "model.hidden: [[8], [16, 16]]",
+            "seed: [1, 2]",
+            "4:10: seed: seeds are no setting, the table shows their spread",
+        ),
         ("set: {fit.batch_size: 16}", "set: [1]", "2:1: set: input should be a mapping, got [1]"),
     ],
 )
@@ -123,7 +127,7 @@ def test_a_grid_file_that_is_a_list_is_refused(study: Study, registry: Registry)
 
 
 def test_axes_whose_paths_end_alike_are_called_by_their_whole_path(study: Study, registry: Registry) -> None:
-    text = "config: tiny.yaml\naxes: {fit.phases.0.optimizer.lr: [1e-2], data.size: [80], a.size: {x: {seed: 0}}}\nscores: [val/loss]"
+    text = "config: tiny.yaml\naxes: {fit.phases.0.optimizer.lr: [1e-2], data.size: [80], a.size: {x: {test: false}}}\nscores: [val/loss]"
     grid = read_grid(study(text), synthetic=False, registry=registry)
     assert grid.axes == ("lr", "data.size", "a.size")
 

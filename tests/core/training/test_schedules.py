@@ -144,6 +144,12 @@ def test_a_plateau_never_goes_below_its_lowest_factor() -> None:
     assert schedule(0) == 0.05
 
 
+def test_a_plateau_and_kerass_decay_can_be_had_together() -> None:
+    plateau = schedules.Plateau(100, patience=1, gamma=0.1, decay=0.5)
+    plateau.watch([{"epoch": 1, "val/loss": 1.0}, {"epoch": 2, "val/loss": 1.0}])
+    assert plateau(6) == pytest.approx(0.1 / (1 + 0.5 * 6))
+
+
 def test_a_plateau_names_the_scores_there_are() -> None:
     with pytest.raises(ConfigError, match=r"schedule plateau: no score named 'val/los' in epoch 1; there are: val/loss, val/accuracy"):
         schedules.Plateau(10, metric="val/los").watch([{"epoch": 1, "train/loss": 1.0, "val/loss": 1.0, "val/accuracy": 0.5}])
