@@ -5,7 +5,8 @@ Every loss takes the difference that the map of the same name shows (`difference
 
 from __future__ import annotations
 
-from typing import Annotated
+from abc import ABC
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt
@@ -17,49 +18,51 @@ from toolkit_anomaly.types import AnomalyInfo, AnomalyOutput, PatchScores, Recon
 Foreground = Annotated[float, Gt(0), Lt(1)] | None
 
 
-class ReconstructionMse:
+class _Averaged(ABC):
+    """One difference map, averaged."""
+
+    difference: ClassVar[Difference]
+    term: ClassVar[str]
+
+    def __init__(self, info: AnomalyInfo, /, *, foreground: Foreground = None) -> None:
+        self.foreground = foreground
+
+    def __call__(self, output: Reconstruction, encoded: object) -> dict[str, Tensor]:
+        """The one term."""
+        return {self.term: _mean(output, self.difference, self.foreground)}
+
+
+class ReconstructionMse(_Averaged):
     """Mean squared difference of picture and reconstruction.
 
     Args:
         foreground: only pixels count that differ by more than this from the colour of the picture's own edge.
     """
 
-    def __init__(self, info: AnomalyInfo, /, *, foreground: Foreground = None) -> None:
-        self.foreground = foreground
-
-    def __call__(self, output: Reconstruction, encoded: object) -> dict[str, Tensor]:
-        """One term, `mse`."""
-        return {"mse": _mean(output, "l2", self.foreground)}
+    difference = "l2"
+    term = "mse"
 
 
-class ReconstructionL1:
+class ReconstructionL1(_Averaged):
     """Mean absolute difference of picture and reconstruction.
 
     Args:
         foreground: only pixels count that differ by more than this from the colour of the picture's own edge.
     """
 
-    def __init__(self, info: AnomalyInfo, /, *, foreground: Foreground = None) -> None:
-        self.foreground = foreground
-
-    def __call__(self, output: Reconstruction, encoded: object) -> dict[str, Tensor]:
-        """One term, `l1`."""
-        return {"l1": _mean(output, "l1", self.foreground)}
+    difference = "l1"
+    term = "l1"
 
 
-class Ssim:
+class Ssim(_Averaged):
     """Structural dissimilarity, the mean of (1 - SSIM) / 2 (Bergmann et al., VISAPP 2019, train with SSIM in this role).
 
     Args:
         foreground: only pixels count that differ by more than this from the colour of the picture's own edge.
     """
 
-    def __init__(self, info: AnomalyInfo, /, *, foreground: Foreground = None) -> None:
-        self.foreground = foreground
-
-    def __call__(self, output: Reconstruction, encoded: object) -> dict[str, Tensor]:
-        """One term, `ssim`."""
-        return {"ssim": _mean(output, "ssim", self.foreground)}
+    difference = "ssim"
+    term = "ssim"
 
 
 class SsimL1:

@@ -102,7 +102,10 @@ class TestWithOptuna:
         assert (done.state.name, [*done.intermediate_values], done.params) == ("COMPLETE", [1, 2], stopped.params)
         assert "resumed after epoch 1" in (tmp_path / "out" / "trials" / "0000" / "log.txt").read_text()
 
-    def test_a_trial_worse_than_the_median_is_pruned_by_epoch(self, sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(("pruner", "epochs"), [("startup_trials: 1", 1), ("startup_trials: 1, warmup_epochs: 1", 2)])
+    def test_a_trial_worse_than_the_median_is_pruned_after_the_epochs_that_are_spared(
+        self, sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pruner: str, epochs: int
+    ) -> None:
         from toolkit.studies.sweep import run_sweep
 
         optuna = importlib.import_module("optuna")
@@ -110,23 +113,11 @@ class TestWithOptuna:
         monkeypatch.setattr(optuna.samplers.RandomSampler, "sample_independent", lambda self, study, trial, *rest: drawn[trial.number])
         rates = "{choices: {good: {fit.phases.0.optimizer.lr: 1e-2}, bad: {fit.phases.0.optimizer.lr: 50.0}}}"
         text = f"{SWEEP[: SWEEP.index('  fit.phases')]}  rate: {rates}\n{SWEEP[SWEEP.index('trials') :]}"
-        sweep.write_text(text.replace("trials: 2", "trials: 3\npruner: {name: median, startup_trials: 1}"))
+        sweep.write_text(text.replace("trials: 2", f"trials: 3\npruner: {{name: median, {pruner}}}"))
         page = run_sweep(sweep, out=tmp_path / "out").page
         done = [(trial.state.name, len(trial.intermediate_values)) for trial in trials(tmp_path / "out")]
-        assert done == [("COMPLETE", 2), ("COMPLETE", 2), ("PRUNED", 1)]
-        assert "| 0002 | \N{EN DASH} | bad | 1 |" in page.with_suffix(".md").read_text()
-
-    def test_the_first_epochs_are_spared_where_the_file_says_so(self, sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from toolkit.studies.sweep import run_sweep
-
-        optuna = importlib.import_module("optuna")
-        drawn = ["good", "good", "bad"]
-        monkeypatch.setattr(optuna.samplers.RandomSampler, "sample_independent", lambda self, study, trial, *rest: drawn[trial.number])
-        rates = "{choices: {good: {fit.phases.0.optimizer.lr: 1e-2}, bad: {fit.phases.0.optimizer.lr: 50.0}}}"
-        text = f"{SWEEP[: SWEEP.index('  fit.phases')]}  rate: {rates}\n{SWEEP[SWEEP.index('trials') :]}"
-        sweep.write_text(text.replace("trials: 2", "trials: 3\npruner: {name: median, startup_trials: 1, warmup_epochs: 1}"))
-        run_sweep(sweep, out=tmp_path / "out")
-        assert len(trials(tmp_path / "out")[2].intermediate_values) == 2  # only the second epoch could end it
+        assert done == [("COMPLETE", 2), ("COMPLETE", 2), ("PRUNED", epochs)]
+        assert "| 0002 | \N{EN DASH} | bad | " + f"{epochs} |" in page.with_suffix(".md").read_text()
 
     def test_a_resumed_trial_is_pruned_as_the_file_says_and_not_by_optunas_own_rule(
         self, sweep: Path, tmp_path: Path, stop_after_epoch: Callable[..., None]

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from tests.core.data.points import Point
 from toolkit.data.device_engine import DeviceLoader, plan_for
 from toolkit.data.device_transforms import DevicePlan, Refusal
 from toolkit.data.keeping import MemoryBudget
 from toolkit.data.prepared import prepare
-from toolkit.data.sample import Batch, Dataset, Sample, Target
+from toolkit.data.sample import Batch, Dataset, Sample
 from toolkit.data.transforms import TransformList, albumentations_transform
 from toolkit.data.worker_engine import WorkerLoader
-
-
-@dataclass(frozen=True)
-class Point(Target):
-    moves: ClassVar[bool] = True
-    xy: Tensor
-
-    def points(self) -> Tensor:
-        return self.xy
-
-    def moved(self, points: Tensor | None, mask: Tensor | None, mirrored: Tensor) -> Self:
-        assert points is not None
-        return type(self)(points)
 
 
 class Pictures(Dataset[Point]):

@@ -4,34 +4,21 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from tests.core.data.points import Point
 from toolkit.data.keeping import MemoryBudget
 from toolkit.data.order import Order
 from toolkit.data.prepared import prepare
-from toolkit.data.sample import Batch, Dataset, Sample, Target
+from toolkit.data.sample import Batch, Dataset, Sample
 from toolkit.data.transforms import TransformList, albumentations_transform
 from toolkit.data.worker_engine import WorkerLoader
 from toolkit.errors import ConfigError, DataError, ResourceError
-
-
-@dataclass(frozen=True)
-class Point(Target):
-    moves: ClassVar[bool] = True
-    xy: Tensor
-
-    def points(self) -> Tensor:
-        return self.xy
-
-    def moved(self, points: Tensor | None, mask: Tensor | None, mirrored: Tensor) -> Self:
-        assert points is not None
-        return type(self)(points)
 
 
 class Pictures(Dataset[Point]):
