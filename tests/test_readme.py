@@ -11,6 +11,9 @@ import pytest
 
 from toolkit.cli.app import main
 from toolkit.data.images import write_png
+from toolkit.extension.discovery import load_plugins
+from toolkit.studies.grid_file import read_grid
+from toolkit.studies.sweep_file import read_sweep
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -74,6 +77,18 @@ def test_the_config_with_problems_prints_what_the_readme_says(checkout: Path, ca
     (checkout / "my.yaml").write_text(MISSPELT)
     assert run_toolkit("check", "my.yaml") == 2
     assert capsys.readouterr().err == block("", "dropuot").partition("\n")[2]
+
+
+def test_the_grid_and_the_sweep_are_valid_where_they_would_stand(tmp_path: Path) -> None:
+    registry = load_plugins().registry
+    (tmp_path / "classification_mnist_mlp.yaml").write_text((ROOT / "configs" / "classification_mnist_mlp.yaml").read_text())
+    for text in (block("yaml", "# grids/widths.yaml"), block("yaml", "# sweeps/mlp.yaml")):
+        file = tmp_path / text.partition("\n")[0].removeprefix("# ")
+        file.parent.mkdir()
+        file.write_text(text)
+    grid = read_grid(tmp_path / "grids" / "widths.yaml", synthetic=False, registry=registry)
+    assert (len(grid.cells), grid.folds) == (2 * 2 * 3 * 2, 3)
+    assert read_sweep(tmp_path / "sweeps" / "mlp.yaml", synthetic=False, registry=registry).trials == 20
 
 
 def test_the_example_config_is_valid(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:

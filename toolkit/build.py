@@ -147,13 +147,15 @@ def build_run(
     runtime: Runtime,
     *,
     synthetic: bool = False,
-    pretrained: bool = True,
+    fresh: bool = True,
+    training: bool = True,
     on_reading: Callable[[str], None] = lambda text: None,
 ) -> Run:
     """Build everything a run needs; nothing is written.
 
     Args:
-        pretrained: read the config's file of weights; not where a checkpoint takes their place.
+        fresh: read the config's file of weights; not where a checkpoint takes their place.
+        training: whether anything will be trained; without, weights come from a checkpoint, and any number of training samples will do.
         on_reading: told in a line what was read and how batches are made.
 
     Raises: ConfigError, DataError or PluginError with the component that failed.
@@ -164,14 +166,14 @@ def build_run(
         task: Task[Any, Any, Any, Any] = build_component(config.task, info)
         seed_torch(config.seed)
         model: nn.Module = build_with_parts(config.model, info, info)
-        if config.pretrained is not None and pretrained:
+        if config.pretrained is not None and fresh and training:
             on_reading(load_pretrained(model, config.pretrained))
         runtime = with_layout(runtime, config.runtime, model)
         runtime.place(model)
         for number, phase in enumerate(config.fit.phases):
             trained_part(model, phase.train, f"fit.phases.{number}.train")
         metrics = [build_component(metric, info) for metric in config.metrics]
-        engine, loaders = _loaders(config, runtime, data, task, on_reading)
+        engine, loaders = _loaders(config, runtime, data, task, on_reading, training=training)
         on_reading(loaders["train"].describe())
         workers = max(loader.workers for loader in loaders.values())
         return Run(
@@ -313,7 +315,7 @@ def _with_input_shape(info: DataInfo, transforms: TransformList, prepared: Sampl
 
 
 def _loaders(
-    config: RunConfig, runtime: Runtime, data: Data, task: Task[Any, Any, Any, Any], on_reading: Callable[[str], None]
+    config: RunConfig, runtime: Runtime, data: Data, task: Task[Any, Any, Any, Any], on_reading: Callable[[str], None], *, training: bool
 ) -> tuple[Literal["device", "worker"], dict[Split, Loader]]:
     """The engine and the loaders: the device engine where it can do every list, else the worker engine for all."""
     plans, refusals = {}, {}
@@ -336,7 +338,7 @@ def _loaders(
     }
     loaders: dict[Split, Loader] = {}
     for split, part in data.parts.items():
-        train = split == "train" and config.fit.name == "gradient"  # one pass takes every sample, and each in its place
+        train = training and split == "train" and config.fit.name == "gradient"  # one pass takes every sample, and each in its place
         size = config.fit.batch_size if split == "train" else _eval_batch_size(config.fit) * runtime.world
         what = (part.prepared, part.transforms)
         if len(plans) == len(data.parts):

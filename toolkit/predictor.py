@@ -62,7 +62,8 @@ class Predictor:
     def predict_files(self, files: Sequence[Path], out: Path) -> Iterator[dict[str, Any]]:
         """Each file's answer, with the file and the picture drawn into the folder `out`; of a folder, every picture right in it.
 
-        Raises: DataError before the first answer if a file is missing or a folder has no pictures; on its turn if one cannot be read.
+        Raises: DataError before the first answer if a file is missing or a folder has no pictures; after the last one, if some cannot
+            be read, naming all of them.
         """
         files = [file for given in files for file in _pictures_of(given)]
         missing = [str(file) for file in files if not file.is_file()]
@@ -70,8 +71,13 @@ class Predictor:
             raise DataError(f"no such picture: {', '.join(missing)}")
         with disk_errors(out):
             out.mkdir(parents=True, exist_ok=True)
+        unreadable = []
         for number, file in enumerate(files):
-            pixels = self._pixels(file)
+            try:
+                pixels = self._pixels(file)
+            except DataError as error:
+                unreadable.append(str(error))
+                continue
             prediction = self.prediction(pixels)
             drawing = out / f"{number:04d}_{file.stem}.png"
             drawn = self.task.draw(_as_rgb(pixels), prediction, None)
@@ -82,6 +88,8 @@ class Predictor:
                 write_png(further, picture.permute(1, 2, 0).numpy())
                 answer[name] = str(further)
             yield answer
+        if unreadable:
+            raise DataError("\n  ".join(([f"{len(unreadable)} pictures cannot be read"] if len(unreadable) > 1 else []) + unreadable))
 
     def _pixels(self, image: Picture) -> Pixels:
         channels = self.task.info.input_shape[0]

@@ -134,7 +134,7 @@ def evaluate(folder: str | Path, split: Split = "test", overrides: Iterable[str]
     run_dir, beginning, plugins, checked = _reopen(folder, overrides)
     runtime = runtime_here(checked.runtime)
     with active(runtime):
-        built = build_run(checked, plugins, runtime, synthetic=beginning.synthetic, pretrained=False)
+        built = build_run(checked, plugins, runtime, synthetic=beginning.synthetic, training=False)
         possible = [part for part in SPLITS if part in built.loaders]
         if split not in possible:
             raise ConfigError(f"data set '{checked.data.name}' has no {split} part to evaluate; there are: {', '.join(possible)}")
@@ -241,13 +241,15 @@ def _build_and_fit(
     started = time.perf_counter() - earlier_s
     progress.log(f"reading {config.data.name}")
     fresh = checkpoint is None
-    built = build_run(config, plugins, runtime, synthetic=beginning.synthetic, pretrained=fresh, on_reading=progress.log)
+    built = build_run(config, plugins, runtime, synthetic=beginning.synthetic, fresh=fresh, on_reading=progress.log)
     built = dataclasses.replace(built, folder=folder.path)
     if beginning.data_fingerprint not in (None, built.data.fingerprint):
         raise DataError(f"{folder.path} began with other data (their fingerprint differs); restore them, or start a new run")
     if runtime.is_main:
         beginning = dataclasses.replace(beginning, data_fingerprint=built.data.fingerprint)
         _write_config(folder, built.config, beginning, built)
+        if fresh:
+            folder.become_latest()
     progress.log(str(built.runtime))
     progress.log(built.summary())
     if runtime.is_main:
@@ -279,8 +281,11 @@ def _fit(built: Run, folder: RunDir, progress: Progress, checkpoint: Checkpoint 
 
 def _report(built: Run, folder: RunDir, progress: Progress, state: FitState, name: str, started: float) -> RunResult:
     """Evaluate the chosen checkpoint on validation and, once, on test; write results, plots and the report."""
-    load_chosen(built.model, built.task, folder, built.config.fit.select.use)
-    calibrate(built, folder.checkpoints / built.config.fit.select.use)
+    use = built.config.fit.select.use
+    load_chosen(built.model, built.task, folder, use)
+    if use == "best" and state.best and state.best["value"] is not None:
+        progress.log(f"scores of epoch {state.best['epoch']} of {state.epoch}, the best {state.best['metric']} ({state.best['value']:.4g})")
+    calibrate(built, folder.checkpoints / use)
     scores: dict[str, float] = {}
     undefined: dict[str, str] = {}
     splits = [split for split in SPLITS if split in built.loaders]

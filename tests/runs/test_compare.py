@@ -41,6 +41,7 @@ def test_the_table_says_what_the_run_folders_say(finished_run: Path, small_run: 
         assert int(row["parameters per % of test/accuracy"]) == round(each)
         seconds = statistics.median(timing["seconds"] for timing in read_jsonl(folder / "timings.jsonl"))
         assert float(row["time per epoch (s)"]) == seconds
+    assert [row["data"] for row in rows] == ["synthetic_shapes", "synthetic_shapes"]
     assert [row["layers"] for row in rows] == ["1 conv + 2 dense", "2 dense"]
     assert "test/accuracy/circle" not in rows[0]
     assert (tmp_path / "out" / "compare.md").read_text() in ended.stdout
@@ -51,7 +52,7 @@ def test_the_table_says_what_the_run_folders_say(finished_run: Path, small_run: 
 def test_the_first_chosen_score_is_set_against_the_parameters(finished_run: Path, small_run: Path, tmp_path: Path) -> None:
     compare([finished_run, small_run], out=tmp_path, scores=["val/accuracy", "test/accuracy"])
     (row, _) = table(tmp_path)
-    assert list(row)[3:7] == ["parameters", "val/accuracy", "test/accuracy", "parameters per % of val/accuracy"]
+    assert list(row)[4:8] == ["parameters", "val/accuracy", "test/accuracy", "parameters per % of val/accuracy"]
 
 
 def test_a_checkpoint_that_cannot_be_read_is_named(copied_run: Path, tmp_path: Path) -> None:
@@ -60,6 +61,19 @@ def test_a_checkpoint_that_cannot_be_read_is_named(copied_run: Path, tmp_path: P
     weights.write_bytes(b"no weights")
     with pytest.raises(DataError, match=rf"^{weights}: .*; `toolkit resume {copied_run}` goes on from an older checkpoint$"):
         compare([copied_run], out=tmp_path / "out")
+
+
+def test_runs_of_one_config_are_told_apart_by_their_commands_and_other_data_are_said(
+    finished_run: Path, copied_run: Path, tmp_path: Path
+) -> None:
+    results = json.loads((copied_run / "results.json").read_text())
+    results["data"]["fingerprint"] = "other"
+    (copied_run / "results.json").write_text(json.dumps(results))
+    environment = json.loads((copied_run / "environment.json").read_text())
+    (copied_run / "environment.json").write_text(json.dumps(environment | {"command": "toolkit run tiny.yaml seed=9"}))
+    told = compare([finished_run, copied_run], out=tmp_path / "out").with_suffix(".md").read_text()
+    assert "- These runs saw different data, so their scores do not compare.\n" in told
+    assert "- copied: toolkit run tiny.yaml seed=9\n" in told
 
 
 def test_nothing_is_counted_per_percent_of_a_score_of_which_less_is_better(finished_run: Path, copied_run: Path, tmp_path: Path) -> None:

@@ -41,6 +41,17 @@ def results_of(cell: Path) -> Any:
     return json.loads((cell / "results.json").read_text())
 
 
+def test_a_misspelt_score_ends_the_grid_after_its_first_cell(grid: Path, tmp_path: Path) -> None:
+    grid.write_text(GRID.replace("test/accuracy", "test/acuracy"))
+    told = r"grid\.yaml: scores: no score named 'test/acuracy'; did you mean 'test/accuracy'\?$"
+    with pytest.raises(ConfigError, match=told):
+        run_grid(grid, out=tmp_path / "out")
+    assert len(list((tmp_path / "out" / "cells").iterdir())) == 1
+    with pytest.raises(ConfigError, match=told):  # before any other cell
+        run_grid(grid, out=tmp_path / "out")
+    assert len(list((tmp_path / "out" / "cells").iterdir())) == 1
+
+
 def test_a_grid_runs_every_cell_and_its_table_has_mean_and_spread_of_their_results(grid: Path, tmp_path: Path, command: Command) -> None:
     ended = command("grid", grid, "--out", tmp_path / "out")
     assert ended.returncode == 0

@@ -27,3 +27,5 @@ def summary(
     print(json_module.dumps(found.as_json()) if json else found)
     if picture is not None:
         found.save_picture(picture)
+        if not json:
+            print(f"picture: {picture}")

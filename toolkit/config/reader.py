@@ -116,14 +116,19 @@ def _decode(content: bytes, file: str) -> str:
 
 
 def _other_configs(missing: Path) -> str:
+    if "=" in missing.name:
+        return "; it looks like an option, which this command does not take"
     folder = missing.parent
+    if missing.suffix == "" and (known := folder / "configs" / f"{missing.name}.yaml").is_file():
+        return f"; did you mean {known}?"
     try:
         names = sorted(item.name for item in folder.iterdir() if item.suffix in (".yaml", ".yml"))
     except OSError:
         return f"; there is no folder {folder} either"
-    close = difflib.get_close_matches(missing.name, names, n=1, cutoff=0.6)
+    stems = {Path(name).stem: name for name in names}
+    close = difflib.get_close_matches(missing.stem, stems, n=1, cutoff=0.7)
     if close:
-        return f"; did you mean {folder / close[0]}?"
+        return f"; did you mean {folder / stems[close[0]]}?"
     return f"; {folder} has {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}" if names else ""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from toolkit.reporting.scores import number
 
 _SPELLINGS = {word.lower(): word for word in ("AUC", "CPU", "ID", "MACs", "OS", "PR", "ROC")}
-_ELSEWHERE = {"command", "data_fingerprint", "device"}  # keys of environment.json that are not told under Machine
+_ELSEWHERE = {"command", "data_fingerprint", "device", "name", "synthetic"}  # keys of environment.json that are not told under Machine
 
 
 def fact_tables(
@@ -23,7 +23,7 @@ def fact_tables(
     seed = {"Seed": str(results["seed"])} if "seed" in results else {}
     versions = _mapping(environment.get("versions"))
     plugins = {
-        str(_mapping(plugin).get("name", "plugin")): " ".join(
+        str(_mapping(plugin).get("plugin", "plugin")): " ".join(
             str(plugin[key]) for key in ("distribution", "version") if plugin.get(key) is not None
         )
         for plugin in environment.get("plugins") or ()

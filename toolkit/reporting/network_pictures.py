@@ -50,7 +50,7 @@ def plot_saliency(pictures: Array, saliency: Array, grad_cam: Array, answers: Se
         right.imshow(cam, cmap="inferno", vmin=0, vmax=1, alpha=0.55)
         for axes in (left, middle, right):
             axes.set_axis_off()
-        left.set_title(answer, fontsize=9)
+        left.set_title(f"predicted: {answer}" if answer else "", fontsize=9)
     grid[1].set_title("saliency", fontsize=9)
     grid[2].set_title(f"Grad-CAM, {layer}", fontsize=9)
     return figure
@@ -60,11 +60,11 @@ def plot_scales(scales: Sequence[LayerScale], title: str) -> Figure:
     """Signal between pictures and gradient norm of every layer, both on logarithmic axes."""
     figure, (signal, gradient) = new_figure(2, 1, width_in=max(5.2, 0.36 * len(scales) + 1.6), height_in=6.2)
     places = range(len(scales))
-    signal.plot(places, [_positive(s.between_pictures) for s in scales], "o-", color=BLUE, label="between pictures")
-    signal.plot(places, [_positive(s.output_rms) for s in scales], "o--", color=MUTED, markersize=3, label="of all outputs")
+    signal.plot(places, [_positive(s.between_pictures) for s in scales], "o-", color=BLUE, label="deviation between pictures")
+    signal.plot(places, [_positive(s.output_rms) for s in scales], "o--", color=MUTED, markersize=3, label="root mean square of all")
     gradient.plot(places, [_positive(s.gradient_norm) for s in scales], "o-", color=ORANGE)
     signal.set_title(title)
-    signal.set_ylabel("deviation of the outputs")
+    signal.set_ylabel("outputs: deviation, size")
     signal.legend(frameon=False, fontsize=8)
     gradient.set_ylabel("norm of the weights' gradient")
     signal.set_xticks(list(places), [""] * len(scales))

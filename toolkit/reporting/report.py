@@ -230,7 +230,7 @@ def _commands(run_dir: RunDir, read: _Files, finished: bool) -> dict[str, str]:
     if not finished:
         commands["Go on where it stopped"] = f"toolkit resume {_shown_path(run_dir.path)}"
     if command := read.environment.get("command"):
-        commands["Run it again from the start"] = str(command)
+        commands["Run it again from the start"] = re.sub(r" --out[ =](?:'[^']*'|\S+)", "", str(command))  # there is this run
     return commands
 
 

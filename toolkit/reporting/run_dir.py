@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import socket
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from toolkit.errors import ConfigError, RunBusyError
 from toolkit.reporting.files import disk_errors
 
 _LOCK_NAME = "run.lock"
+_CREATED = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 _held_locks: set[int] = set()
 """Descriptors of the locks this process holds."""
 
@@ -28,7 +30,7 @@ class RunDir:
 
     @classmethod
     def create(cls, runs_root: Path, config_name: str) -> RunDir:
-        """A new folder `runs_root/config_name/<time>-<short id>`, and `latest` beside it pointing there.
+        """A new folder `runs_root/config_name/<time>-<short id>`; `become_latest` points `latest` beside it there.
 
         Raises: ConfigError if something that is no link stands where `latest` belongs; ResourceError if nothing can be written.
         """
@@ -39,8 +41,16 @@ class RunDir:
         folder = parent / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         with disk_errors(folder):
             folder.mkdir(parents=True)
-            _point(latest, folder.name)
         return cls(folder)
+
+    def become_latest(self) -> None:
+        """Point `latest` beside a folder that `create` named here.
+
+        To be called once the run has its data: a command with a wrong path takes no earlier run's place.
+        """
+        if _CREATED.fullmatch(self.path.name):
+            with disk_errors(self.path):
+                _point(self.path.parent / "latest", self.path.name)
 
     @classmethod
     def at(cls, path: Path) -> RunDir:

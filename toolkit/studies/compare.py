@@ -29,6 +29,8 @@ class _RunRead:
     """A run folder; results are empty where it has not finished, layers where it has no checkpoint."""
 
     name: str
+    config: str
+    command: str
     layers: str
     results: Mapping[str, Any]
     metrics: Sequence[Mapping[str, Any]]
@@ -68,9 +70,19 @@ def _named(run_dirs: Sequence[RunDir]) -> list[_RunRead]:
     names = [config if configs.count(config) == 1 else folder for config, folder in zip(configs, folders, strict=True)]
     names = [name if names.count(name) == 1 else str(run_dir.path) for name, run_dir in zip(names, run_dirs, strict=True)]
     return [
-        _RunRead(name, _layers(run_dir), results, read_jsonl(run_dir.metrics_jsonl), read_jsonl(run_dir.timings_jsonl))
-        for name, (results, run_dir) in zip(names, read, strict=True)
+        _RunRead(
+            name, config, _command(run_dir), _layers(run_dir), results, read_jsonl(run_dir.metrics_jsonl), read_jsonl(run_dir.timings_jsonl)
+        )
+        for name, config, (results, run_dir) in zip(names, configs, read, strict=True)
     ]
+
+
+def _command(run_dir: RunDir) -> str:
+    """What the run was started with, which tells runs of one config apart."""
+    try:
+        return str(json.loads(run_dir.environment_json.read_bytes()).get("command") or "")
+    except (OSError, ValueError):
+        return ""
 
 
 def _results(run_dir: RunDir) -> Mapping[str, Any]:
@@ -110,7 +122,20 @@ def _table(runs: Sequence[_RunRead], scores: Sequence[str]) -> Table:
     if first and any(first.partition("/")[2] in run.results.get("lower_is_better", ["loss"]) for run in runs):
         first = None  # parameters per minute of error say nothing
     per_percent = [f"parameters per % of {first}"] if first else []
-    columns = ["run", "model", "layers", "parameters", *scores, *per_percent, "epochs", "time per epoch (s)", "time (s)", "device", "seed"]
+    columns = [
+        "run",
+        "data",
+        "model",
+        "layers",
+        "parameters",
+        *scores,
+        *per_percent,
+        "epochs",
+        "time per epoch (s)",
+        "time (s)",
+        "device",
+        "seed",
+    ]
     rows: list[list[Value]] = []
     for run in runs:
         results, model = run.results, run.results.get("model", {})
@@ -119,6 +144,7 @@ def _table(runs: Sequence[_RunRead], scores: Sequence[str]) -> Table:
         rows.append(
             [
                 run.name,
+                _data(results),
                 str(model.get("name", "")),
                 run.layers,
                 model.get("parameters"),
@@ -134,8 +160,15 @@ def _table(runs: Sequence[_RunRead], scores: Sequence[str]) -> Table:
     notes = [f"{run.name} has not finished: {len(run.metrics)} epochs are done" for run in runs if not run.results]
     undefined = [(run.name, name, reason) for run in runs for name, reason in run.results.get("undefined", {}).items()]
     notes += [f"{run}: {name} has no number: {reason}" for run, name, reason in undefined if name in scores]
+    if len({run.results["data"]["fingerprint"] for run in runs if run.results}) > 1:
+        notes.append("These runs saw different data, so their scores do not compare.")
+    notes += [f"{run.name}: {run.command}" for run in runs if run.command and [other.config for other in runs].count(run.config) > 1]
     notes.append("Time per epoch is the median, with validation and saving.")
     return Table("Comparison", columns, rows, notes=notes)
+
+
+def _data(results: Mapping[str, Any]) -> str:
+    return f"{results['data']['name']}{' (synthetic)' if results['synthetic'] else ''}" if results else ""
 
 
 def parameters_per_percent(parameters: int | None, score: float | None) -> int | None:

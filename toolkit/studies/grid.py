@@ -20,7 +20,7 @@ from toolkit.config import plain_config
 from toolkit.cores import usable_cores
 from toolkit.errors import ConfigError, DataError, StoppedError
 from toolkit.extension.discovery import load_plugins
-from toolkit.extension.leaf import shown
+from toolkit.extension.leaf import closest, did_you_mean, shown
 from toolkit.reporting.facts import duration
 from toolkit.reporting.files import disk_errors, write_json_atomic
 from toolkit.reporting.run_dir import RunDir
@@ -71,10 +71,16 @@ def run_grid(
         todo = [cell for cell in grid.cells if not _results(folder, cell)]
         log(f"{len(grid.cells)} cells, {len(grid.cells) - len(todo)} finished before; {folder}")
         failures: dict[str, str] = {}
+        for cell in grid.cells:
+            if results := _results(folder, cell):
+                _check_scores(grid, results)
+                break
 
         def ended(cell: Cell, reason: str | None) -> None:
             if reason is not None:
                 failures[cell.name] = reason
+            else:
+                _check_scores(grid, _results(folder, cell))
             log(f"{cell.name}: {reason or 'finished'}")
             write_table(grid_table(grid, folder, failures), folder, "table")
 
@@ -199,14 +205,31 @@ def _facts(grid: Grid, finished: Collection[Mapping[str, Any]]) -> dict[str, str
         "Epochs": sorted({str(r["epochs"]) for r in finished}),
     }
     total = sum(r["seconds"] for r in finished)
-    repeated = len(grid.seeds) * (grid.folds or 1) > 1
     return {
         "Config": grid.config.name,
         **({"Folds": f"{grid.folds} of a cross-validation"} if grid.folds else {}),
-        "Seeds": ", ".join(map(str, grid.seeds)) + (" (mean ± sample standard deviation)" if repeated else ""),
+        "Seeds": ", ".join(map(str, grid.seeds)),
+        **({"±": f"sample standard deviation over {_repeats(grid)}"} if len(grid.seeds) * (grid.folds or 1) > 1 else {}),
         **{name: "; ".join(values) for name, values in many.items() if values},
         **({"Time": f"{duration(total)} for {len(finished)} of {len(grid.cells)} cells"} if finished else {}),
     }
+
+
+def _check_scores(grid: Grid, results: Mapping[str, Any]) -> None:
+    """Raises: ConfigError for a score that a finished cell neither has nor says why not: likely a misspelt one."""
+    known = [*results["scores"], *results["undefined"]]
+    for score in grid.scores:
+        if score not in known:
+            mains = ", ".join(name for name in known if name.count("/") == 1)
+            raise ConfigError(
+                f"{grid.path}: scores: no score named '{score}'{did_you_mean(closest(score, known)) or f'; there are: {mains}'}"
+            )
+
+
+def _repeats(grid: Grid) -> str:
+    """What a row's cells differ in, such as "3 folds x 2 seeds"."""
+    parts = [(grid.folds or 1, "folds"), (len(grid.seeds), "seeds")]
+    return " x ".join(f"{count} {what}" for count, what in parts if count > 1)
 
 
 def _results(folder: Path, cell: Cell) -> dict[str, Any]:

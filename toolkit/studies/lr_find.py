@@ -71,7 +71,7 @@ def lr_find(
 
 
 def _draw(test: RangeTest, path: Path, title: str) -> None:
-    figure, (axes,) = new_figure(width_in=6.4, height_in=3.8)
+    figure, (axes,) = new_figure(width_in=6.4, height_in=4.2)
     axes.plot(test.rates, test.losses, color=BLUE, alpha=0.3, linewidth=1, label="loss of each batch")
     axes.plot(test.rates, test.smoothed, color=BLUE, linewidth=2, label="smoothed")
     for rate, label, color in (
@@ -81,13 +81,13 @@ def _draw(test: RangeTest, path: Path, title: str) -> None:
         if rate is not None:
             axes.axvline(rate, color=color, linewidth=1.2, linestyle="--", label=f"{label}: {rate:.2g}")
     axes.set_xscale("log")
-    top = max(test.smoothed[: max(2, len(test.smoothed) * 9 // 10)])
+    top = max(test.smoothed[: max(2, test.smoothed.index(min(test.smoothed)) + 1)])
     bottom = min(min(test.losses), min(test.smoothed))
     axes.set_ylim(bottom - 0.05 * (top - bottom), top + 0.25 * (top - bottom))  # what diverges leaves the picture
     axes.set_xlabel("learning rate")
     axes.set_ylabel("training loss")
     axes.set_title(title, loc="left", color=INK, size=11, weight="bold")
-    axes.legend(fontsize=9, edgecolor="none", facecolor="white", framealpha=0.8)
+    figure.legend(fontsize=9, edgecolor="none", loc="outside lower center", ncols=2)
     if test.diverged:
         axes.axvline(test.rates[-1], color=MUTED, linewidth=0.9, linestyle=":")
         axes.annotate("diverged ", (test.rates[-1], 0.98), xycoords=("data", "axes fraction"), ha="right", va="top", size=8.5, color=MUTED)

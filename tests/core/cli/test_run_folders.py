@@ -38,6 +38,28 @@ def test_evaluate_repeats_the_scores_of_the_run(command: Command, finished_run: 
     assert f"test/accuracy           {expected['test/accuracy']:.4f}\n" in command("evaluate", finished_run).stdout
 
 
+def test_a_command_with_a_wrong_path_does_not_take_the_last_runs_place(
+    command: Command, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command("run", config)
+    latest = (tmp_path / "runs" / "tiny" / "latest").readlink()
+    assert command("run", config, "data={name: mnist, root: nowhere}").returncode == 3
+    assert (tmp_path / "runs" / "tiny" / "latest").readlink() == latest
+
+
+def test_the_log_says_whose_scores_follow(command: Command, finished_run: Path) -> None:
+    best = json.loads((finished_run / "results.json").read_text())["select"]
+    told = f"scores of epoch {best['epoch']} of 1, the best val/accuracy ({best['value']:.4g})"
+    assert told in (finished_run / "log.txt").read_text()
+
+
+def test_evaluate_takes_data_that_are_fewer_than_a_training_batch(command: Command, finished_run: Path) -> None:
+    ended = command("evaluate", finished_run, "data.size=5")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "test/accuracy" in ended.stdout
+
+
 def test_evaluate_changes_nothing_in_the_run_folder(command: Command, finished_run: Path) -> None:
     before = {file: file.stat().st_mtime_ns for file in finished_run.rglob("*")}
     command("evaluate", finished_run)
@@ -84,6 +106,16 @@ def test_predict_tells_every_missing_file_before_the_first_answer(command: Comma
     assert (ended.returncode, ended.stdout) == (3, "")
     assert ended.stderr == f"error: no such picture: {tmp_path}/a.png, {tmp_path}/b.png\n"
     assert not (tmp_path / "drawn").exists()
+
+
+def test_predict_goes_on_after_a_broken_file_and_names_it_at_the_end(command: Command, finished_run: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "c.png"):
+        write_png(tmp_path / name, np.zeros((16, 16, 3), np.uint8))
+    (tmp_path / "b.png").write_text("<html>")
+    ended = command("predict", finished_run, *(tmp_path / name for name in ("a.png", "b.png", "c.png")), "--out", tmp_path / "drawn")
+    assert [Path(json.loads(line)["image"]).name for line in ended.stdout.splitlines()] == ["a.png", "c.png"]
+    assert ended.returncode == 3
+    assert ended.stderr.startswith(f"error: {tmp_path}/b.png: ")
 
 
 def test_predict_tells_a_file_that_is_no_picture(command: Command, finished_run: Path, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_a_cycle_of_extends_is_told_with_its_path(tmp_path: Path, registry: Regi
 @pytest.mark.parametrize(
     ("extends", "message"),
     [
-        ("bose.yaml", "no config file at {folder}/bose.yaml; did you mean {folder}/base.yaml?"),
+        ("basse.yaml", "no config file at {folder}/basse.yaml; did you mean {folder}/base.yaml?"),
         ("[base.yaml]", "input should be the path of a config file, got ['base.yaml']"),
         ("list.yaml", "{folder}/list.yaml holds no mapping"),
     ],

@@ -155,6 +155,18 @@ def test_a_missing_file_names_the_one_that_was_meant(tmp_path: Path) -> None:
         read_yaml(tmp_path / "pose_deepose.yaml")
 
 
+def test_a_config_named_without_its_folder_is_found_there(tmp_path: Path) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "pose.yaml").touch()
+    with pytest.raises(ConfigError, match=r"no config file at .*/pose; did you mean .*/configs/pose\.yaml\?$"):
+        read_yaml(tmp_path / "pose")
+
+
+def test_an_option_in_place_of_a_file_is_told_as_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no config file at .*; it looks like an option, which this command does not take$"):
+        read_yaml(tmp_path / "fit.batch_size=3")
+
+
 def test_a_missing_file_lists_the_others(tmp_path: Path) -> None:
     (tmp_path / "pose.yaml").touch()
     (tmp_path / "clock.yml").touch()

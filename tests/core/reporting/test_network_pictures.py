@@ -66,7 +66,7 @@ def test_saliency_shows_each_picture_with_its_answer() -> None:
     pictures = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
     maps = np.zeros((2, 8, 8), np.float32)
     figure = plot_saliency(pictures, maps, maps, ["cat", "dog"], "conv5")
-    assert [axes.get_title() for axes in figure.axes] == ["cat", "saliency", "Grad-CAM, conv5", "dog", "", ""]
+    assert [axes.get_title() for axes in figure.axes] == ["predicted: cat", "saliency", "Grad-CAM, conv5", "predicted: dog", "", ""]
 
 
 SCALES = (LayerScale("one", "Conv2d", 0.5, 1.0, 2.0, 1e-3), LayerScale("two", "Linear", 0.0, 0.25, 4.0, None))

@@ -24,12 +24,13 @@ FORK_AND_DIE = """
 import os, sys, signal
 from pathlib import Path
 from toolkit.reporting.run_dir import RunDir
+forked, tell = os.pipe()
 with RunDir(Path(sys.argv[1])).lock():
-    if os.fork() == 0:  # a data worker that outlives its parent
-        print("forked", flush=True)
+    if os.fork() == 0:  # a data worker that outlives its parent, until the test closes its input
+        os.write(tell, b"1")
         sys.stdin.read()
         os._exit(0)
-    sys.stdin.readline()
+    os.read(forked, 1)
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -46,13 +47,21 @@ def made_run(folder: Path) -> RunDir:
 
 def test_a_new_run_has_a_folder_of_its_own_and_latest_points_to_it(tmp_path: Path) -> None:
     first = RunDir.create(tmp_path / "runs", "mnist_cnn")
+    first.become_latest()
     second = RunDir.create(tmp_path / "runs", "mnist_cnn")
+    assert RunDir.create(tmp_path / "runs", "other").path.parent.name == "other"
+    second.become_latest()
     parent = tmp_path / "runs" / "mnist_cnn"
     assert first.path != second.path
     assert first.path.parent == parent
     assert re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{6}", first.path.name)
     assert os.readlink(parent / "latest") == second.path.name
     assert sorted(os.listdir(parent)) == sorted([first.path.name, second.path.name, "latest"])
+
+
+def test_a_folder_of_the_users_own_moves_no_latest(tmp_path: Path) -> None:
+    RunDir.at(tmp_path / "mine").become_latest()
+    assert not (tmp_path / "latest").is_symlink()
 
 
 def test_a_folder_called_latest_is_not_overwritten(tmp_path: Path) -> None:
@@ -106,6 +115,7 @@ def test_out_refuses_a_file(tmp_path: Path) -> None:
 
 def test_a_run_is_opened_by_folder_by_latest_and_by_the_folder_that_holds_latest(tmp_path: Path) -> None:
     run_dir = RunDir.create(tmp_path, "cnn")
+    run_dir.become_latest()
     run_dir.config_yaml.write_text("")
     assert RunDir.open(run_dir.path) == run_dir
     assert RunDir.open(tmp_path / "cnn" / "latest") == run_dir
@@ -114,9 +124,10 @@ def test_a_run_is_opened_by_folder_by_latest_and_by_the_folder_that_holds_latest
 
 def test_an_opened_run_stays_the_same_when_latest_moves(tmp_path: Path) -> None:
     run_dir = RunDir.create(tmp_path, "cnn")
+    run_dir.become_latest()
     run_dir.config_yaml.write_text("")
     opened = RunDir.open(tmp_path / "cnn" / "latest")
-    RunDir.create(tmp_path, "cnn")
+    RunDir.create(tmp_path, "cnn").become_latest()
     assert opened.path.resolve() == run_dir.path.resolve()
 
 
@@ -141,11 +152,6 @@ def test_a_second_process_is_told_who_holds_the_folder(tmp_path: Path) -> None:
 
 def test_a_killed_process_lets_go_even_while_its_forked_worker_lives(tmp_path: Path) -> None:
     with process(FORK_AND_DIE, tmp_path) as parent:
-        assert parent.stdin is not None
-        assert parent.stdout is not None
-        assert parent.stdout.readline() == "forked\n"
-        parent.stdin.write("die\n")
-        parent.stdin.flush()
         assert parent.wait() == -9
         with RunDir(tmp_path).lock():
             pass
