@@ -132,7 +132,7 @@ class HeatmapHead(Head):
         self.maps = nn.Conv2d(inputs, len(info.keypoints), 1)
         self.flow = ResidualFlow() if likelihood else None
         nn.init.normal_(self.maps.weight, std=0.001)
-        nn.init.zeros_(self.maps.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.maps.get_parameter("bias"))
 
     def forward(self, features: Tensor) -> PoseOutput:
         """[B, C, H, W] -> keypoints [B, 1, K, 2] in shares of the picture."""

@@ -37,6 +37,6 @@ class ResidualFlow(nn.Module):
 
 def _coupling(last: nn.Module) -> nn.Sequential:
     network = nn.Sequential(nn.Linear(1, _WIDTH), nn.LeakyReLU(), nn.Linear(_WIDTH, _WIDTH), nn.LeakyReLU(), nn.Linear(_WIDTH, 1), last)
-    nn.init.zeros_(network[4].weight)  # type: ignore[arg-type]  # a fresh flow is the standard normal itself
-    nn.init.zeros_(network[4].bias)  # type: ignore[arg-type]
+    nn.init.zeros_(network[4].get_parameter("weight"))  # a fresh flow is the standard normal itself
+    nn.init.zeros_(network[4].get_parameter("bias"))
     return network

@@ -216,10 +216,13 @@ def _facts(grid: Grid, finished: Collection[Mapping[str, Any]]) -> dict[str, str
 
 
 def _check_scores(grid: Grid, results: Mapping[str, Any]) -> None:
-    """Raises: ConfigError for a score that a finished cell neither has nor says why not: likely a misspelt one."""
+    """Raises: ConfigError for a whole part's score that a finished cell neither has nor says why not: likely a misspelt one.
+
+    Scores of classes or stages (test/stage3/pcp) may be those of some cells only, and stand in the table's notes.
+    """
     known = [*results["scores"], *results["undefined"]]
     for score in grid.scores:
-        if score not in known:
+        if score not in known and score.count("/") == 1:
             mains = ", ".join(name for name in known if name.count("/") == 1)
             raise ConfigError(
                 f"{grid.path}: scores: no score named '{score}'{did_you_mean(closest(score, known)) or f'; there are: {mains}'}"

@@ -31,7 +31,7 @@ class PytorchLoop:
                 optimizer.zero_grad()
                 with torch.autocast(runtime.device.type, torch.bfloat16, enabled=choice.precision == "bfloat16"):
                     loss = recipe.loss(model(images), images, labels)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
                 if watch.batch_done(len(images)):
                     return watch.images_per_s

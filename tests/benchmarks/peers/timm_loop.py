@@ -39,7 +39,7 @@ class TimmLoop:
                 with torch.autocast(runtime.device.type, torch.bfloat16, enabled=choice.precision == "bfloat16"):
                     loss = recipe.loss(model(images), images, labels)
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
                 if number % LOG_EVERY == 0:
                     losses.update(loss.item(), len(images))

@@ -28,11 +28,20 @@ from tests.core.training.small_fit import (
     trained,
     trainer_of,
 )
-from toolkit.config.run_config import PhaseConfig, SelectConfig
+from toolkit.config.run_config import FitConfig, PhaseConfig, SelectConfig
 from toolkit.errors import NonFiniteError, StoppedError, ToolkitError
 from toolkit.training.checkpoint import load_checkpoint, newest_checkpoint
 
 LONG = (PhaseConfig(sgd(), epochs=2, schedule=cast(Any, linear_fall)), PhaseConfig(adam(), epochs=2, train="head"))
+
+
+def go_on(folder: Path, config: FitConfig) -> None:
+    """Resume a fit from its newest checkpoint to its end."""
+    trainer, _ = trainer_of(folder, config, conv_net())
+    found, _ = newest_checkpoint(folder / "checkpoints")
+    assert found is not None
+    trainer.restore(found)
+    trainer.run()
 
 
 def stopping_at(epoch: int, position: int, number: int = signal.SIGTERM) -> Memory:
@@ -78,11 +87,7 @@ def test_a_run_stopped_at_every_batch_resumes_to_the_same_bytes(tmp_path: Path) 
                 trainer.restore(found)
             with pytest.raises(StoppedError):
                 trainer.run()
-    trainer, _ = trainer_of(tmp_path / "stopped", config, conv_net())
-    found, _ = newest_checkpoint(tmp_path / "stopped" / "checkpoints")
-    assert found is not None
-    trainer.restore(found)
-    trainer.run()
+    go_on(tmp_path / "stopped", config)
     assert files_of(tmp_path / "stopped") == files_of(tmp_path / "straight")
 
 
@@ -103,11 +108,7 @@ def test_a_run_killed_between_two_epochs_resumes_to_the_same_bytes(tmp_path: Pat
             trained(tmp_path / "killed", config, conv_net(), train=Memory(before_batch=kill))
     else:
         trained(tmp_path / "killed", config, conv_net())
-    trainer, _ = trainer_of(tmp_path / "killed", config, conv_net())
-    found, _ = newest_checkpoint(tmp_path / "killed" / "checkpoints")
-    assert found is not None
-    trainer.restore(found)
-    trainer.run()
+    go_on(tmp_path / "killed", config)
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "straight")
 
 
