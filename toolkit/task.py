@@ -22,6 +22,8 @@ class Task(ABC, Generic[TargetT, EncodedT, OutputT, PredictionT]):
     """
 
     name: ClassVar[str]
+    output_meaning: ClassVar[str] = ""
+    """What the numbers of a model's output are, for programs that use an exported model without the toolkit; '' says nothing."""
     info_type: ClassVar[type[DataInfo]] = DataInfo
     """The class of `info`; run folders keep it as JSON, so that a trained model needs no data set."""
     default_loss: ClassVar[str]

@@ -73,6 +73,7 @@ class AnomalyTask(Task[KindTarget, EncodedKind, AnomalyOutput, AnomalyPrediction
     """
 
     name: ClassVar[str] = "anomaly"
+    output_meaning: ClassVar[str] = "pictures 0..1 and their reconstructions, or distances of patches to good ones"
     info_type: ClassVar[type[AnomalyInfo]] = AnomalyInfo
     default_loss: ClassVar[str] = "mse"
     default_metrics: ClassVar[tuple[str, ...]] = ("image_scores", "pixel_scores", "false_alarms")

@@ -32,6 +32,7 @@ class ClassificationTask(Task[LabelTarget, Tensor, Tensor, ClassPrediction]):
     """
 
     name: ClassVar[str] = "classification"
+    output_meaning: ClassVar[str] = "logits [B, classes and spare outputs]; the softmax of the classes' logits gives their probabilities"
     info_type: ClassVar[type[ClassificationInfo]] = ClassificationInfo
     default_loss: ClassVar[str] = "cross_entropy"
     default_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "accuracy_top5", "f1_macro")

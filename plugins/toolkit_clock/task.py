@@ -55,6 +55,9 @@ class ClockTask(Task[TimeTarget, Tensor, ClockOutput, TimePrediction]):
     """
 
     name: ClassVar[str] = "clock"
+    output_meaning: ClassVar[str] = (
+        "by name: logits of hours and minutes, logits of all 720 times, shares of a turn, or sine and cosine of each hand's angle"
+    )
     info_type: ClassVar[type[ClockInfo]] = ClockInfo
     default_loss: ClassVar[str] = "cross_entropy"
     default_metrics: ClassVar[tuple[str, ...]] = ("common_sense_error", "time_accuracy")

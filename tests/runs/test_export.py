@@ -49,6 +49,7 @@ def test_the_json_beside_says_how_pictures_are_prepared(tiny: dict[str, Any], tm
     assert told["preprocessing"]["scale"] == pytest.approx([1 / 255 / 0.25, 1 / 255 / 0.5, 1 / 255 / 0.2])
     assert told["preprocessing"]["offset"] == pytest.approx([-0.5 / 0.25, -0.4 / 0.5, -0.3 / 0.2])
     assert told["outputs"] == ["output"]
+    assert told["output_meaning"].startswith("logits")
     assert told["info"]["classes"][:2] == ["circle", "square"]
 
 

@@ -107,12 +107,18 @@ class _Checker:
         if "task" in root.node.value:
             values["task"] = self._value(root.at("task"), sections["task"].shape)
         task: ComponentConfig | None = values.get("task")
-        self._task = task.name if task else None
+        self._task = task.name if task else self._probable_task(root)
         root, values = self._with_task_defaults(root, task), self._validation(root, validation) | values
         if task is None:
             misspelt |= _TASK_DEFAULTS.keys()  # whether they are needed is not known then
         values = self._options(root, sections, "a config needs", misspelt, values)
         return None if self.problems else RunConfig(**values)
+
+    def _probable_task(self, root: _Spot) -> str | None:
+        """The task that a misspelt name probably means, so that the problems below it are told at once too."""
+        value = root.node.value["task"].plain() if "task" in root.node.value else None
+        name = value.get("name") if isinstance(value, dict) else value
+        return closest(name, self._registry.names("task")) if isinstance(name, str) else None
 
     def _check_synthetic_block(self, root: _Spot, sections: list[str]) -> None:
         """It is laid over the rest only with --synthetic, but its spelling is checked always."""

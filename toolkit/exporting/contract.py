@@ -44,6 +44,7 @@ def contract(run: FinishedRun, file_format: str, *, layout: str, outputs: tuple[
             "offset": list(finish.offset),
         },
         "outputs": list(outputs),
+        "output_meaning": run.task.output_meaning,
         "info": info,
         "run": {"checkpoint": run.config.fit.select.use, "seed": run.config.seed},
     }

@@ -83,6 +83,14 @@ def test_an_unknown_task_does_not_make_its_names_unknown_too(registry: Registry)
     assert told(SHORT.replace("task: pose", "task: pos"), registry) == "configs/pose.yaml:1:1: no task named 'pos'; did you mean 'pose'?"
 
 
+def test_below_a_misspelt_task_the_rest_is_checked_against_the_task_that_was_meant(registry: Registry) -> None:
+    assert told(SHORT.replace("task: pose", "task: pos").replace("data: lsp", "data: lps"), registry) == (
+        "2 problems in configs/pose.yaml\n"
+        "  configs/pose.yaml:1:1: no task named 'pos'; did you mean 'pose'?\n"
+        "  configs/pose.yaml:2:1: no dataset named 'lps' for task 'pose'; did you mean 'lsp'?"
+    )
+
+
 def test_a_model_without_a_name_is_composed(registry: Registry) -> None:
     config = check(SHORT.replace(MODEL, "model: {backbone: vgg16_bn, head: {name: linear, width: 5}}\n"), registry)
     assert config.model.name == "composed"
