@@ -39,8 +39,8 @@ PLUGIN_FILES = {"plugin", "types", "task", "datasets", "models", "metrics", "plo
 NAMELESS = {"utils", "util", "helpers", "helper", "common", "base", "misc"}
 MOST_LINES = 400
 
-LIGHT = {"toolkit", "typer", "shellingham", "annotated_doc", "rich", "pluggy", "org"} | sys.stdlib_module_names
-"""What `toolkit --help` may import: the rest waits until a command runs. `org` is what the standard library's copy tries for Jython."""
+LIGHT = {"toolkit", "typer", "shellingham", "annotated_doc", "rich", "pluggy", "org", "_wmi"} | sys.stdlib_module_names
+"""May be imported by `toolkit --help`; the rest waits for a command. The standard library tries `org` for Jython and `_wmi` for Windows."""
 
 
 def sources(package: Path) -> list[Path]:

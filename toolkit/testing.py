@@ -14,13 +14,14 @@ from __future__ import annotations
 import copy
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from toolkit import runs
 from toolkit.build import Run, build_run
@@ -44,6 +45,7 @@ class PluginContract(ABC):
     overrides: laid over it, to make it small: the smoke run should take seconds.
     perfect_scores: what the metrics say when every answer is the truth, up to `score_tolerance` (warped masks lose a little).
     random_transforms: laid over `transforms.train` for the test of geometry.
+    device_overrides: laid over it for the test that a step stays on its device, to leave out what a plugin does on the host on purpose.
     overfit_steps, overfit_rate: how long and how fast eight samples are learnt; their loss must fall to a tenth.
     """
 
@@ -52,6 +54,7 @@ class PluginContract(ABC):
     perfect_scores: ClassVar[Mapping[str, float]]
     score_tolerance: ClassVar[float] = 1e-3
     random_transforms: ClassVar[Sequence[Mapping[str, Any]]] = ()
+    device_overrides: ClassVar[Sequence[str]] = ()
     overfit_steps: ClassVar[int] = 100
     overfit_rate: ClassVar[float] = 1e-3
 
@@ -140,6 +143,26 @@ class PluginContract(ABC):
         for term, values in built.loss(output, batch.encoded).items():
             assert values.shape == (len(batch),), f"term '{term}' has shape {list(values.shape)}"
 
+    def test_a_step_stays_on_its_device(self, plugins: Plugins) -> None:
+        """On tensors that have a device and a shape but no data: where a GPU would fail or wait, they raise, and none is needed for it."""
+        run = self.build(plugins, *self.device_overrides)
+        batch = next(run.loaders["train"].epoch(0))
+        mode = FakeTensorMode(allow_non_fake_inputs=True)
+        with mode, torch.backends.cudnn.flags(enabled=False):  # some of cuDNN's kernels cannot be imagined; torch's own can
+            _move(run.model, lambda tensor: mode.from_tensor(tensor).to("cuda"))
+            there = map_tensors(lambda tensor: mode.from_tensor(tensor).to("cuda"), batch)
+            encoded = run.task.encode(there.targets, (there.images.shape[2], there.images.shape[3]))
+            for phase in run.config.fit.phases:
+                trained_part(run.model, phase.train).train_mode()
+                output = training_output(run.model, there.images, encoded)
+                run.loss(output, encoded)
+                prediction = run.task.decode(to_float32(output), there.to_original)
+                for metric in run.metrics:
+                    metric.update(prediction, there.truth)
+            devices: set[str] = set()
+            map_tensors(lambda tensor: devices.add(tensor.device.type), (encoded, prediction))
+        assert devices <= {"cuda"}
+
     def test_eight_samples_are_learnt_by_heart(self, plugins: Plugins) -> None:
         run = self.build(plugins)
         if run.config.fit.name == "one_pass":
@@ -200,6 +223,15 @@ def _some_output(run: Run) -> tuple[Batch[Any, Any], Any]:
     run.model.eval()
     with torch.inference_mode():
         return batch, to_float32(run.model(batch.images))
+
+
+def _move(model: nn.Module, moved: Callable[[Tensor], Tensor]) -> None:
+    """Replace every parameter and buffer; `Module.to` does not take tensors of another kind."""
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            setattr(module, name, nn.Parameter(moved(parameter.detach()), requires_grad=parameter.requires_grad))
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, moved(buffer))
 
 
 def _equal(one: Any, other: Any) -> bool:

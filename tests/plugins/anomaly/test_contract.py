@@ -34,6 +34,7 @@ class TestAnomaly(PluginContract):
         {"name": "HorizontalFlip", "p": 0.5},
         {"name": "Affine", "rotate": [-30, 30], "scale": [0.8, 1.2]},
     )
+    device_overrides = ("task.least_region=0",)  # small regions are found by scikit-image
     overfit_rate = 3e-3
 
     def perfect_output(self, encoded: EncodedKind) -> Reconstruction:
