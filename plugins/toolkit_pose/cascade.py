@@ -118,11 +118,7 @@ class DeepPose(nn.Module):
             return self._on_displaced(learning, images, encoded)
         # Reading the buffer waits for the device: in evaluation alone, once per batch.
         plan = list(range(learning)) if learning else [start for start in self.starts.tolist() if start >= 0]
-        output = self._cascade(images, plan)
-        if not self.flip_average or learning:
-            return output
-        other = self._cascade(images.flip(-1), plan)
-        return PoseOutput(averaged(output.stages, other.stages, self.mirror), output.boxes, output.counted, output.spread, output.flow)
+        return self._cascade(images, plan, self.flip_average and not learning)
 
     def prepare_phase(self, train: str | tuple[str, ...], batches: Iterable[Batch[Any, EncodedKeypoints]]) -> None:
         """Before stage s learns: choose the best stage so far on these validation batches and measure its displacements.
@@ -152,11 +148,14 @@ class DeepPose(nn.Module):
         if self.start_from_previous and is_new:
             self._stage(stage).backbone.load_state_dict(self._stage(stage - 1).backbone.state_dict())
 
-    def _cascade(self, images: Tensor, plan: list[int]) -> PoseOutput:
+    def _cascade(self, images: Tensor, plan: list[int], flip_average: bool) -> PoseOutput:
         """Every stage in turn on the model's own estimates; `plan[s - 1]`: the stage that stage s refines."""
         size = (images.shape[2], images.shape[3])
         output = self._stage(1)(self._whole(images))
         points, boxes = [output.stages[:, 0]], [output.boxes[:, 0]]
+        if flip_average:
+            mirrored = images.flip(-1)
+            points[0] = averaged(points[0], self._stage(1)(self._whole(mirrored)).stages[:, 0], self.mirror)
         everything = output.counted
         for number, start in enumerate(plan[1:], start=2):
             before = points[start - 1].detach()
@@ -164,6 +163,9 @@ class DeepPose(nn.Module):
             boxes.append(square_boxes(before, sides, size))
             places = torch.arange(before.shape[1], device=images.device).expand(len(images), -1)
             refined, spread = self._refine(number, images, boxes[-1], places)
+            if flip_average:
+                turned = boxes[-1][:, self.mirror] * boxes[-1].new_tensor([-1.0, 1.0, 1.0, 1.0])
+                refined = averaged(refined, self._refine(number, mirrored, turned, places)[0], self.mirror)
             points.append(refined)
             output = PoseOutput(output.stages, output.boxes, everything, spread, self._stage(number).head.flow)
         return PoseOutput(torch.stack(points, dim=1), torch.stack(boxes, dim=1), everything, output.spread, output.flow)

@@ -18,7 +18,7 @@ from toolkit.data.signature import files_signature
 from toolkit.errors import ConfigError, DataError
 from toolkit.extension.schema import Kind
 from toolkit_pose.mat_reader import read_mat
-from toolkit_pose.pictures import PosePictures, listed
+from toolkit_pose.pictures import PosePictures, cut_to_box, listed
 from toolkit_pose.skeletons import FLIC_KEYPOINTS, FLIC_NAMES, pose_info
 from toolkit_pose.types import Keypoints, PoseInfo
 
@@ -153,20 +153,18 @@ class CocoKeypoints(Dataset[Keypoints]):
         image = read_image(self.pictures[picture], channels=3)
         xyv = numbers.reshape(-1, 3)
         labelled = xyv[:, 2] > 0
-        margin = self.margin * max(width, height)
-        x0, y0 = max(0, int(left - margin)), max(0, int(top - margin))
-        x1, y1 = min(image.shape[1], int(np.ceil(left + width + margin))), min(image.shape[0], int(np.ceil(top + height + margin)))
+        cut, corner = cut_to_box(image, (left, top, left + width, top + height), self.margin)
         inside = (xyv[:, :2] >= -1).all(axis=1) & (xyv[:, :2] <= (image.shape[1], image.shape[0])).all(axis=1)
         bad = [self.info.keypoints[k] for k in np.flatnonzero(labelled & ~inside)]
-        if bad or x1 <= x0 or y1 <= y0:
+        if bad or not cut.size:
             what = f"{', '.join(bad)} labelled" if bad else "its bbox is"
             raise DataError(
                 f"{self.pictures[picture]}: annotation {number}: {what} outside of the picture; "
                 f"expected places within {image.shape[1]} x {image.shape[0]} pixels"
             )
-        points = np.where(labelled[:, None], xyv[:, :2] - (x0, y0), 0).astype(np.float32)
+        points = np.where(labelled[:, None], xyv[:, :2] - corner, 0).astype(np.float32)
         target = Keypoints(torch.from_numpy(points), torch.from_numpy(labelled), torch.from_numpy(xyv[:, 2] == 2), self.info.mirror())
-        return Sample(f"coco/{number}", np.ascontiguousarray(image[y0:y1, x0:x1]), target)
+        return Sample(f"coco/{number}", cut, target)
 
     def __len__(self) -> int:
         return len(self.people)
@@ -190,7 +188,7 @@ def flic(split: Split, /, *, root: str = "FLIC") -> PosePictures:
     if not needed <= arrays.keys() or arrays["examples.coords"].shape[1:] != (2, 29):
         found = ", ".join(sorted(arrays)) or "nothing"
         raise DataError(f"{source} holds {found}; expected a struct array examples with coords (2 x 29), filepath, istrain and istest")
-    chosen = np.flatnonzero(arrays["examples.istrain" if split == "train" else "examples.istest"].astype(bool))
+    chosen = np.flatnonzero(arrays[f"examples.is{split}"].astype(bool)) if split != "validation" else np.arange(0)
     coords = arrays["examples.coords"].astype(np.float64).transpose(0, 2, 1)[chosen][:, [_FLIC_COLUMNS[name] for name in FLIC_NAMES]]
     labelled: npt.NDArray[np.bool_] = np.asarray(np.isfinite(coords).all(axis=2))
     files = [folder / "images" / str(name) for name in arrays["examples.filepath"][chosen]]

@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt
 
 from toolkit.data.locate import data_path, require_folder
 from toolkit.data.sample import Split
-from toolkit.errors import DataError
+from toolkit.errors import ConfigError, DataError
 from toolkit_pose.mat_reader import read_mat
 from toolkit_pose.pictures import PosePictures, listed
 from toolkit_pose.skeletons import LSP_KEYPOINTS, pose_info
@@ -23,6 +23,7 @@ def lsp(
     *,
     root: str = "lsp",
     train_count: Annotated[int, Gt(0)] = 1000,
+    validation_count: Annotated[int, Ge(0)] = 0,
     limit: Annotated[int, Ge(1)] | None = None,
 ) -> PosePictures:
     """2,000 pictures of people at sports, 14 keypoints each, the person about 150 px long (Johnson & Everingham, BMVC 2010).
@@ -33,6 +34,7 @@ def lsp(
     Args:
         root: folder with `joints.mat` [3, 14, N] and `images/im0001.jpg` ...; relative ones are below TOOLKIT_DATA.
         train_count: the first so many pictures train and the rest test; officially 1,000 of 2,000.
+        validation_count: the last so many of those that train validate instead; none publishes no validation part.
         limit: keep only the first so many samples of each part, to try something out.
 
     Raises: DataError if files are missing or damaged or do not fit each other, naming all offenders.
@@ -42,14 +44,26 @@ def lsp(
     files = _pictures(folder / "images", joints.shape[2], source)
     if train_count >= len(files):
         raise DataError(f"data.train_count is {train_count}, but {folder} has {len(files)} pictures; leave at least one to test")
-    part = slice(0, train_count) if split == "train" else slice(train_count, None)
+    if validation_count >= train_count:
+        raise ConfigError(f"data.validation_count is {validation_count} of {train_count} pictures that train; leave at least one")
+    learnt = train_count - validation_count
+    part = {"train": slice(learnt), "validation": slice(learnt, train_count), "test": slice(train_count, None)}[split]
+    splits: tuple[Split, ...] = ("train", "validation", "test") if validation_count else ("train", "test")
     joints = joints.transpose(2, 1, 0)[part][:limit]  # [N, 14, 3]
     everything = np.ones(joints.shape[:2], dtype=bool)
     points = (joints[..., :2] - 1).astype(np.float32)
-    return PosePictures("lsp", pose_info(LSP_KEYPOINTS), files[part][:limit], points, everything, joints[..., 2] == 0, source)
+    visible = joints[..., 2] == 0
+    return PosePictures("lsp", pose_info(LSP_KEYPOINTS), files[part][:limit], points, everything, visible, source, splits=splits)
 
 
-def lspet(split: Split, /, *, root: str = "lspet", limit: Annotated[int, Ge(1)] | None = None) -> PosePictures:
+def lspet(
+    split: Split,
+    /,
+    *,
+    root: str = "lspet",
+    margin: Annotated[float, Ge(0)] | None = None,
+    limit: Annotated[int, Ge(1)] | None = None,
+) -> PosePictures:
     """10,000 more pictures to train with, 14 keypoints, labelled by crowd workers, some wrongly (Johnson & Everingham, CVPR 2011).
 
     The third number of a keypoint is 1 where it is VISIBLE, the other way round than in LSP; the place of the others means nothing:
@@ -59,6 +73,8 @@ def lspet(split: Split, /, *, root: str = "lspet", limit: Annotated[int, Ge(1)] 
     Args:
         root: folder with `images/` and `joints.mat` [14, 3, N], x and y from 1, as released, or `joints.npy` [N, 14, 3], x and y
             from 0, of copies that were cropped; relative ones are below TOOLKIT_DATA.
+        margin: cut each picture to the box of its labelled keypoints and so much more on every side, as a share of the longer one;
+            people then fill their pictures as in LSP (0.16). None takes pictures as they are.
         limit: keep only the first so many samples, to try something out.
 
     Raises: DataError if files are missing or damaged or do not fit each other, naming all offenders.
@@ -76,7 +92,7 @@ def lspet(split: Split, /, *, root: str = "lspet", limit: Annotated[int, Ge(1)] 
     joints, files = joints[kept], files[kept]
     visible = joints[..., 2] == 1
     points, info = joints[..., :2].astype(np.float32), pose_info(LSP_KEYPOINTS)
-    return PosePictures("lspet", info, files, points, visible, visible, source, splits=("train",), unlabel_outside=True)
+    return PosePictures("lspet", info, files, points, visible, visible, source, splits=("train",), unlabel_outside=True, margin=margin)
 
 
 def _folder(root: str, expected: str) -> Path:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
+import torch.nn.functional as F
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
+from toolkit.errors import ConfigError
 from toolkit.models.dropout import Dropout
 from toolkit.models.model import Backbone, Head, Shape
 from toolkit_pose.residual_flow import ResidualFlow
@@ -16,6 +20,8 @@ from toolkit_pose.types import PoseInfo, PoseOutput
 Width = Annotated[int, Ge(1)]
 Share = Annotated[float, Ge(0), Lt(1)]
 Norm = Literal["local_response", "batch", "none"]
+_PYRAMID = (32, 16, 8, 4)
+"""Strides of the maps that `Pyramid` joins."""
 
 
 class AlexNetForm(Backbone):
@@ -26,8 +32,8 @@ class AlexNetForm(Backbone):
     Weights start as He's initialisation draws them.
 
     Args:
-        norm: after convolutions 1 and 2 local response normalisation as in the paper (size 5, k 2, alpha 1e-4, beta 0.75), batch norm
-            after each convolution, or none.
+        norm: after convolutions 1 and 2 local response normalisation as in the paper (size 5, k 2, beta 0.75, alpha 1e-4
+            divided by that size, as PyTorch does it), batch norm after each convolution, or none.
     """
 
     def __init__(self, input_shape: Shape, /, *, norm: Norm = "local_response") -> None:
@@ -52,6 +58,49 @@ class AlexNetForm(Backbone):
         """[B, C, H, W] -> [B, 256, H', W']."""
         features: Tensor = self.features(images)
         return features
+
+
+class Pyramid(Backbone):
+    """A network of timm whose coarse feature maps are enlarged and joined with its finer ones, down to a quarter of the picture.
+
+    From the coarsest map on: doubled, the next finer map added through a 1x1 convolution, then a 3x3 convolution with batch norm and
+    ReLU: the top-down path of Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017, smoothed at every level.
+
+    Args:
+        network: its name at timm; it must have feature maps at strides 4, 8, 16 and 32, as ResNets do.
+        channels: of the joined map.
+        pretrained: fetch timm's weights.
+
+    Raises: ConfigError if timm has no such network, or no such maps of it.
+    """
+
+    def __init__(self, input_shape: Shape, /, *, network: str = "resnet18", channels: Width = 96, pretrained: bool = False) -> None:
+        super().__init__()
+        import timm
+
+        try:
+            self.body = timm.create_model(network, pretrained=pretrained, features_only=True, in_chans=input_shape[0])
+        except (RuntimeError, AttributeError) as error:  # timm's for an unknown network and for one without maps
+            raise ConfigError(f"model.backbone.network: timm gives no feature maps of '{network}': {error}") from error
+        strides = self.body.feature_info.reduction()
+        if not set(_PYRAMID) <= set(strides):
+            raise ConfigError(f"model.backbone.network: '{network}' has maps at strides {strides}; expected {list(_PYRAMID)} among them")
+        self.places = [strides.index(stride) for stride in _PYRAMID]
+        widths = [self.body.feature_info.channels()[place] for place in self.places]
+        self.lateral = nn.ModuleList(nn.Conv2d(width, channels, 1, bias=False) for width in widths)
+        self.smooth = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+            for _ in widths[1:]
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, channels, H/4, W/4]."""
+        maps = self.body(images)
+        coarse: Tensor
+        coarse, *finer = [lateral(maps[place]) for lateral, place in zip(self.lateral, self.places, strict=True)]
+        for smooth, fine in zip(self.smooth, finer, strict=True):
+            coarse = smooth(F.interpolate(coarse, size=fine.shape[2:], mode="nearest") + fine)
+        return coarse
 
 
 class KeypointHead(Head):
@@ -109,7 +158,7 @@ class HeatmapHead(Head):
     Human Pose Estimation and Tracking", ECCV 2018; the reading is that of Sun et al., "Integral Human Pose Regression", ECCV 2018.
 
     Args:
-        channels: of each transposed convolution; each doubles height and width.
+        channels: of each transposed convolution; each doubles height and width. None for features that are fine enough, as `pyramid`'s.
         likelihood: also give the deviation of the errors, from the spread of each map, and learn their density: for loss `rle`.
     """
 
@@ -131,22 +180,23 @@ class HeatmapHead(Head):
         self.enlarge = nn.Sequential(*layers)
         self.maps = nn.Conv2d(inputs, len(info.keypoints), 1)
         self.flow = ResidualFlow() if likelihood else None
-        nn.init.normal_(self.maps.weight, std=0.001)
+        nn.init.normal_(self.maps.weight, std=0.02)
         nn.init.zeros_(self.maps.get_parameter("bias"))
 
     def forward(self, features: Tensor) -> PoseOutput:
         """[B, C, H, W] -> keypoints [B, 1, K, 2] in shares of the picture."""
         logits: Tensor = self.maps(self.enlarge(features))  # [B, K, h, w]
         height, width = logits.shape[2:]
-        shares = logits.float().flatten(2).softmax(dim=2).view(*logits.shape)
+        log_shares = logits.float().flatten(2).log_softmax(dim=2).view(*logits.shape)
+        shares = log_shares.exp()
         along_x, along_y = shares.sum(dim=2), shares.sum(dim=3)  # [B, K, w], [B, K, h]
-        x, y = _cells(width, shares.device), _cells(height, shares.device)
+        x, y = cells(width, shares.device), cells(height, shares.device)
         points = torch.stack([(along_x * x).sum(dim=2), (along_y * y).sum(dim=2)], dim=-1)  # [B, K, 2]
         spread = None
         if self.flow is not None:
             variance = torch.stack([(along_x * x.square()).sum(dim=2), (along_y * y.square()).sum(dim=2)], dim=-1) - points.square()
             spread = (variance.clamp(min=0) + 1e-6).sqrt()
-        return PoseOutput.of_whole_picture(points, spread, self.flow)
+        return replace(PoseOutput.of_whole_picture(points, spread, self.flow), log_shares=log_shares)
 
 
 class PoseNet(nn.Module):
@@ -169,21 +219,24 @@ class PoseNet(nn.Module):
     def forward(self, images: Tensor) -> PoseOutput:
         """[B, C, H, W] -> one stage."""
         output: PoseOutput = self.head(self.backbone(images))
-        if not self.flip_average or self.training:
+        if not self.flip_average or any(module.training for module in self.modules()):
             return output
         other: PoseOutput = self.head(self.backbone(images.flip(-1)))
-        return PoseOutput(averaged(output.stages, other.stages, self.mirror), output.boxes, output.counted, output.spread, output.flow)
+        log_shares = output.log_shares
+        if log_shares is not None and other.log_shares is not None:
+            log_shares = torch.logaddexp(log_shares, other.log_shares.flip(-1)[:, self.mirror]) - math.log(2)
+        return replace(output, stages=averaged(output.stages, other.stages, self.mirror), log_shares=log_shares)
 
 
 def averaged(stages: Tensor, of_mirrored: Tensor, mirror: Tensor) -> Tensor:
-    """[B, S, K, 2] the mean of what was found in a picture and in its mirror image.
+    """[..., K, 2] the mean of what was found in a picture and in its mirror image.
 
     mirror: [K] what each keypoint becomes in a mirror.
     """
-    x, y = of_mirrored[:, :, mirror].unbind(dim=-1)
+    x, y = of_mirrored[..., mirror, :].unbind(dim=-1)
     return (stages + torch.stack([-x, y], dim=-1)) / 2
 
 
-def _cells(count: int, device: torch.device) -> Tensor:
-    """[count] middles of the cells in shares of the picture, from its middle."""
+def cells(count: int, device: torch.device) -> Tensor:
+    """[count] middles of a map's cells in shares of the picture, from its middle."""
     return (torch.arange(count, device=device) + 0.5) / count - 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from toolkit.errors import DataError
 from toolkit_pose.types import Keypoints, PoseInfo
 
 Points = npt.NDArray[np.float32]
+Picture = npt.NDArray[Any]
 Flags = npt.NDArray[np.bool_]
 _FAR_OUTSIDE = 0.1
 """A labelled keypoint farther outside its picture than this share of the longer side is a mistake."""
@@ -36,6 +38,8 @@ class PosePictures(Dataset[Keypoints]):
         source: the annotations' file, named in messages.
         splits: what the data set publishes.
         unlabel_outside: keypoints more than two pixels outside their picture do not count; else those far outside are refused.
+        margin: cut each picture to the box of its labelled keypoints and so much more on every side, as a share of the longer one;
+            places are then counted in the cut-out.
 
     Raises: DataError listing all samples whose labelled keypoints are not finite, or that have none.
     """
@@ -54,6 +58,7 @@ class PosePictures(Dataset[Keypoints]):
         *,
         splits: tuple[Split, ...] = ("train", "test"),
         unlabel_outside: bool = False,
+        margin: float | None = None,
     ) -> None:
         problems = []
         for file, xy, known in zip(files, points, labelled, strict=True):
@@ -69,7 +74,7 @@ class PosePictures(Dataset[Keypoints]):
         self.visible = torch.from_numpy(visible & labelled)
         self.points_px = torch.from_numpy(np.where(labelled[:, :, None], points, 0).astype(np.float32))
         self.mirror = info.mirror()
-        self.unlabel_outside = unlabel_outside
+        self.unlabel_outside, self.margin = unlabel_outside, margin
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -78,7 +83,7 @@ class PosePictures(Dataset[Keypoints]):
 
     def signature(self) -> str:
         """Of the pictures, their annotations and how these are read."""
-        return files_signature([*self.files, self.source], self.name, self.info.keypoints, self.unlabel_outside)
+        return files_signature([*self.files, self.source], self.name, self.info.keypoints, self.unlabel_outside, self.margin)
 
     def __getitem__(self, index: Any) -> Any:
         """The sample at `index`. Raises: DataError if its picture cannot be read or a labelled keypoint lies far outside of it."""
@@ -93,11 +98,27 @@ class PosePictures(Dataset[Keypoints]):
         if far:
             found = ", ".join(f"{self.info.keypoints[k]} at ({points[k, 0]:.1f}, {points[k, 1]:.1f})" for k in far)
             raise DataError(f"{self.files[index]}: {found} in {self.source}; expected places within its {width} x {height} pixels")
+        if self.margin is not None and labelled.any():
+            low, high = points[labelled].amin(dim=0).tolist(), points[labelled].amax(dim=0).tolist()
+            image, corner = cut_to_box(image, (*low, *high), self.margin)
+            points = torch.where(labelled[:, None], points - torch.tensor(corner), 0)
         target = Keypoints(points, labelled, self.visible[index] & labelled, self.mirror)
         return Sample(f"{self.name}/{self.files[index].stem}", image, target)
 
     def __len__(self) -> int:
         return len(self.files)
+
+
+def cut_to_box(image: Picture, box: tuple[float, float, float, float], margin: float) -> tuple[Picture, tuple[int, int]]:
+    """A picture [H, W, C] cut to a box and `margin` times its longer side on every side, and what became its upper left corner.
+
+    box: left, top, right, bottom; what lies outside of the picture is left out.
+    """
+    left, top, right, bottom = box
+    more = margin * max(right - left, bottom - top)
+    x0, y0 = max(0, int(left - more)), max(0, int(top - more))
+    x1, y1 = max(x0, min(image.shape[1], math.ceil(right + more))), max(y0, min(image.shape[0], math.ceil(bottom + more)))
+    return np.ascontiguousarray(image[y0:y1, x0:x1]), (x0, y0)
 
 
 def listed(problems: list[str], heading: str) -> str:

@@ -26,6 +26,7 @@ def toolkit_register(registry: Registrar) -> None:
     registry.model("deeppose", DeepPose)
     registry.model("pose_net", models.PoseNet)
     registry.backbone("alexnet_form", models.AlexNetForm)
+    registry.backbone("pyramid", models.Pyramid)
     registry.head("keypoints", models.KeypointHead)
     registry.head("heatmap", models.HeatmapHead)
 
@@ -33,6 +34,7 @@ def toolkit_register(registry: Registrar) -> None:
     registry.loss("keypoint_l1", losses.KeypointL1)
     registry.loss("smooth_l1", losses.SmoothL1)
     registry.loss("wing", losses.Wing)
+    registry.loss("heatmap", losses.HeatmapCrossEntropy)
     registry.loss("rle", losses.Rle)
 
     registry.metric("pcp", metrics.Pcp)

@@ -69,6 +69,8 @@ class PoseOutput:
         counted: [B, K] bool, which keypoints the network worked on; the others do not enter the loss.
         spread: [B, K, 2] deviation of the error that the network expects, in units of the last box; None where it does not say.
         flow: density of errors divided by `spread` (loss `rle` learns it); None where the network has none.
+        log_shares: [B, K, h, w] logarithm of each keypoint's heat map over the whole picture, whose cells add up to 1; None where
+            there are no heat maps, or not of the whole picture.
     """
 
     stages: Tensor
@@ -76,6 +78,7 @@ class PoseOutput:
     counted: Tensor
     spread: Tensor | None = None
     flow: ResidualFlow | None = None
+    log_shares: Tensor | None = None
 
     @classmethod
     def of_whole_picture(cls, points: Tensor, spread: Tensor | None = None, flow: ResidualFlow | None = None) -> PoseOutput:

@@ -15,7 +15,7 @@ from toolkit.errors import ConfigError
 from toolkit.models.model import Backbone
 from toolkit_pose.cascade import DeepPose
 from toolkit_pose.crops import cut_out, square_boxes, torso_px
-from toolkit_pose.models import AlexNetForm, HeatmapHead, KeypointHead, PoseNet
+from toolkit_pose.models import AlexNetForm, HeatmapHead, KeypointHead, PoseNet, Pyramid
 from toolkit_pose.skeletons import LSP_KEYPOINTS, pose_info
 from toolkit_pose.types import EncodedKeypoints, Keypoints, PoseOutput
 
@@ -270,6 +270,50 @@ def test_with_flip_averaging_a_mirrored_picture_has_mirrored_keypoints(make: Any
     model, (images, _) = make(), people()
     with torch.no_grad():
         torch.testing.assert_close(mirrored(model(images.flip(-1))), model(images).stages, atol=1e-5, rtol=0)
+
+
+def test_with_flip_averaging_boxes_are_cut_where_the_stage_before_answered() -> None:
+    model, (images, _) = prepared(cascade(flip_average=True, stages=2), 2), people()
+    with torch.no_grad():
+        output = model(images)
+    torch.testing.assert_close(output.boxes[:, 1, :, :2], output.stages[:, 0])
+
+
+def test_with_flip_averaging_the_averaged_heat_map_reads_as_the_averaged_answer() -> None:
+    torch.manual_seed(0)
+    model = PoseNet(INFO, backbone=Tiny(), head=HeatmapHead((8, 8, 8), INFO, channels=()), flip_average=True).eval()
+    with torch.no_grad():
+        output = model(people()[0])
+    shares = output.log_shares.exp()
+    assert shares.sum(dim=(2, 3)).numpy() == pytest.approx(1.0, abs=1e-5)
+    x = (shares.sum(dim=2) * ((torch.arange(8) + 0.5) / 8 - 0.5)).sum(dim=2)
+    torch.testing.assert_close(x, output.stages[:, 0, :, 0])
+
+
+def test_flip_averaging_waits_for_evaluation_where_only_a_part_is_trained() -> None:
+    model = PoseNet(INFO, backbone=Tiny(), head=KeypointHead((8, 8, 8), INFO, hidden=(8,), dropout=0.0), flip_average=True).eval()
+    single = PoseNet(INFO, backbone=model.backbone, head=model.head).eval()
+    model.head.train()
+    with torch.no_grad():
+        images = people()[0]
+        torch.testing.assert_close(model(images).stages[:, 0, 0], single(images).stages[:, 0, 0])
+
+
+def test_a_pyramid_joins_the_maps_of_a_network_at_a_quarter_of_the_picture() -> None:
+    network = Pyramid((3, 64, 96), network="resnet10t", channels=16)
+    features = network(torch.rand(2, 3, 64, 96))
+    assert features.shape == (2, 16, 16, 24)
+    torch.autograd.backward(features.sum())
+    assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize(("network", "message"), [
+    ("resnet1o", r"model.backbone.network: timm gives no feature maps of 'resnet1o': Unknown model \(resnet1o\)"),
+    ("vit_tiny_patch16_224", r"'vit_tiny_patch16_224' has maps at strides \[16, .*16\]; expected \[32, 16, 8, 4\] among them"),
+])  # fmt: skip
+def test_a_network_without_the_pyramids_maps_is_refused(network: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Pyramid((3, 64, 64), network=network)
 
 
 def test_a_heat_map_is_read_by_its_centre_of_mass() -> None:

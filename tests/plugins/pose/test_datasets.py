@@ -17,6 +17,7 @@ from toolkit.errors import ConfigError, DataError
 from toolkit_pose import mat_reader
 from toolkit_pose.datasets import CocoKeypoints, Joined, flic
 from toolkit_pose.leeds import lsp, lspet
+from toolkit_pose.pictures import PosePictures
 from toolkit_pose.skeletons import LSP_KEYPOINTS
 from toolkit_pose.synthetic import SyntheticPeople
 
@@ -81,6 +82,35 @@ def test_lsp_counts_from_one_labels_everything_and_flags_what_is_hidden(tmp_path
     assert sample.target.labelled.all()
     assert sample.target.visible.tolist() == [k % 3 != 0 for k in range(14)]
     assert [s.id for s in lsp("test", root=str(tmp_path / "lsp"), train_count=3)] == ["lsp/im0004"]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_lsp_may_publish_the_end_of_its_training_part_as_validation(tmp_path: Path) -> None:
+    options: Any = {"root": str(write_lsp(tmp_path / "lsp", joints(5))), "train_count": 4, "validation_count": 1}
+    parts: list[PosePictures] = [lsp(split, **options) for split in ("train", "validation", "test")]
+    assert [[sample.id[-1] for sample in part] for part in parts] == [["1", "2", "3"], ["4"], ["5"]]
+    assert parts[0].splits == ("train", "validation", "test")
+    with pytest.raises(ConfigError, match=r"data.validation_count is 4 of 4 pictures that train; leave at least one"):
+        lsp("train", **options | {"validation_count": 4})
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_part_without_validation_adds_no_test_pictures_to_it(tmp_path: Path) -> None:
+    official, other = str(write_lsp(tmp_path / "lsp", joints(4))), str(write_lsp(tmp_path / "other", joints(4)))
+    parts = (lsp("validation", root=official, train_count=2), lsp("validation", root=other, train_count=3, validation_count=1))
+    assert [sample.id for sample in Joined("validation", parts=parts)] == ["lsp/im0003"]
+
+
+def test_a_margin_cuts_pictures_to_their_labelled_keypoints(tmp_path: Path) -> None:
+    values = joints(1)
+    values[:, 2] = 0
+    values[:3] = np.array([[[20], [30], [1]], [[40], [35], [1]], [[25], [50], [1]]])
+    write_pictures(tmp_path / "lspet" / "images", 1, "im{:05d}.webp")  # 60 x 80
+    np.save(tmp_path / "lspet" / "joints.npy", values.transpose(2, 0, 1))
+    sample = lspet("train", root=str(tmp_path / "lspet"), margin=0.25)[0]
+    assert sample.image.shape[:2] == (30, 30)  # 20 .. 40 and 30 .. 50, five more on every side
+    assert sample.target.points_px[:3].tolist() == [[5, 5], [25, 10], [10, 25]]
+    assert lspet("train", root=str(tmp_path / "lspet"), margin=0.25).signature() != lspet("train", root=str(tmp_path / "lspet")).signature()
 
 
 @pytest.mark.usefixtures("in_process")
@@ -326,6 +356,7 @@ def test_flic_reads_its_eleven_keypoints_and_its_split(tmp_path: Path) -> None:
     np.testing.assert_allclose(target.points_px[place("nose")], coords[2, :, 16] - 1, rtol=1e-6)
     assert [name for name, known in zip(data.info.keypoints, target.labelled, strict=True) if not known] == ["right_hip"]
     assert [sample.id for sample in flic("test", root=str(tmp_path / "FLIC"))] == ["flic/film-2"]
+    assert len(flic("validation", root=str(tmp_path / "FLIC"))) == 0
 
 
 @pytest.mark.skipif(not (REAL / "lsp").is_dir(), reason="no lsp below TOOLKIT_DATA")

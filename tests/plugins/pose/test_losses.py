@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from toolkit.errors import PluginError
-from toolkit_pose.losses import KeypointL1, KeypointL2, Rle, SmoothL1, Wing
+from toolkit_pose.losses import HeatmapCrossEntropy, KeypointL1, KeypointL2, Rle, SmoothL1, Wing
 from toolkit_pose.residual_flow import ResidualFlow
 from toolkit_pose.skeletons import LSP_KEYPOINTS, pose_info
 from toolkit_pose.types import EncodedKeypoints, PoseOutput
@@ -98,6 +99,37 @@ def test_errors_are_measured_in_the_box_that_was_looked_at(loss: Any) -> None:
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_sample_without_labelled_keypoints_costs_nothing(loss: Any) -> None:
     assert value(loss, seen((0.5, 0.5), labelled=(False,))) == 0.0
+
+
+def test_heatmap_is_the_cross_entropy_with_a_normal_distribution_around_the_truth() -> None:
+    """By loops: one keypoint, a map of 3 x 5 cells, the truth off the middle of any cell."""
+    log_shares = torch.randn(1, 1, 3, 5, generator=torch.Generator().manual_seed(0)).flatten(2).log_softmax(dim=2).view(1, 1, 3, 5)
+    truth, deviation = (0.07, -0.21), 0.15
+    normal = np.zeros((3, 5))
+    for row in range(3):
+        for column in range(5):
+            x, y = (column + 0.5) / 5 - 0.5 - truth[0], (row + 0.5) / 3 - 0.5 - truth[1]
+            normal[row, column] = math.exp(-(x * x + y * y) / (2 * deviation**2))
+    expected = -(normal / normal.sum() * log_shares[0, 0].numpy()).sum()
+    output, _ = seen((0.17, 0.0))
+    encoded = EncodedKeypoints(torch.tensor([[truth]]), torch.tensor([[True]]))
+    terms = HeatmapCrossEntropy(INFO, deviation=deviation, l1_weight=2.0)(replace(output, log_shares=log_shares), encoded)
+    assert terms["heatmap"].item() == pytest.approx(expected, rel=1e-5)
+    assert terms["l1"].item() == pytest.approx(2 * (0.1 + 0.21), rel=1e-5)
+
+
+def test_heatmap_counts_labelled_keypoints_alone() -> None:
+    output, encoded = seen((0.1, 0.1), (0.2, 0.3), labelled=(True, False))
+    maps = torch.randn(1, 2, 4, 4).flatten(2).log_softmax(dim=2).view(1, 2, 4, 4).requires_grad_()
+    torch.autograd.backward(HeatmapCrossEntropy(INFO)(replace(output, log_shares=maps), encoded)["heatmap"].sum())
+    assert maps.grad is not None
+    assert (maps.grad[0, 0] != 0).any()
+    assert not maps.grad[0, 1].any()
+
+
+def test_heatmap_asks_for_a_network_with_heat_maps() -> None:
+    with pytest.raises(PluginError, match="loss heatmap needs heat maps of the whole picture; use model pose_net with the head heatmap"):
+        HeatmapCrossEntropy(INFO)(*seen((0.1, 0.1)))
 
 
 def test_rle_asks_for_a_network_with_deviations() -> None:

@@ -25,9 +25,9 @@ def test_these_names_can_stand_in_a_config() -> None:
     assert names("task") == {"pose"}
     assert names("dataset") == {"lsp", "lspet", "flic", "coco_keypoints", "joined", "synthetic_people"}
     assert names("model") == {"deeppose", "pose_net"}
-    assert names("backbone") == {"alexnet_form"}
+    assert names("backbone") == {"alexnet_form", "pyramid"}
     assert names("head") == {"keypoints", "heatmap"}
-    assert names("loss") == {"keypoint_l2", "keypoint_l1", "smooth_l1", "wing", "rle"}
+    assert names("loss") == {"keypoint_l2", "keypoint_l1", "smooth_l1", "wing", "heatmap", "rle"}
     assert names("metric") == {"pcp", "pdj", "pck", "mean_error"}
     assert names("plot") == {"skeletons", "worst_cases", "pdj_curves", "pcp_bars", "joint_boxes"}
 
