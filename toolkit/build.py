@@ -18,7 +18,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -40,7 +41,7 @@ from toolkit.data.sample import DataInfo, Dataset, Pixels, Sample, Split
 from toolkit.data.split import validation_indices
 from toolkit.data.transforms import TransformList
 from toolkit.data.worker_engine import WorkerLoader
-from toolkit.errors import ConfigError, PluginError, ToolkitError
+from toolkit.errors import ConfigError, DataError, PluginError, ToolkitError
 from toolkit.evaluation.evaluate import Loss, Pass
 from toolkit.evaluation.evaluation import Evaluation
 from toolkit.evaluation.metrics import Metric
@@ -266,17 +267,32 @@ def _read_data(config: RunConfig) -> Data:
     evaluation = eval_transforms(config)
     train: Dataset[Any] = build_dataset(config.data, "train")
     parts: dict[Split, DataPart] = {}
+    mistakes: list[DataError] = []  # told together: who mends one part wants to know of the others
     if "validation" in train.splits:
-        parts["train"] = _whole(train, training, budget, cache, "training")
-        parts["validation"] = _whole(build_dataset(config.data, "validation"), evaluation, budget, cache, "validation")
+        with _noted(mistakes):
+            parts["train"] = _whole(train, training, budget, cache, "training")
+        with _noted(mistakes):
+            parts["validation"] = _whole(build_dataset(config.data, "validation"), evaluation, budget, cache, "validation")
     else:
         kept, cut = validation_indices(len(train), config.validation)
-        ours, theirs = prepare_parts(train, (training, kept), (evaluation, cut), budget=budget, cache=cache)
-        parts["train"] = DataPart(train, kept, training, ours)
-        parts["validation"] = DataPart(train, cut, evaluation, theirs)
+        with _noted(mistakes):
+            ours, theirs = prepare_parts(train, (training, kept), (evaluation, cut), budget=budget, cache=cache)
+            parts["train"] = DataPart(train, kept, training, ours)
+            parts["validation"] = DataPart(train, cut, evaluation, theirs)
     if "test" in train.splits and config.test:
-        parts["test"] = _whole(build_dataset(config.data, "test"), evaluation, budget, cache, "test")
+        with _noted(mistakes):
+            parts["test"] = _whole(build_dataset(config.data, "test"), evaluation, budget, cache, "test")
+    if mistakes:
+        raise DataError("\n".join(map(str, mistakes))) from mistakes[0]
     return Data(parts, _fingerprint(parts))
+
+
+@contextmanager
+def _noted(mistakes: list[DataError]) -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        mistakes.append(error)
 
 
 def _whole(dataset: Dataset[Any], transforms: TransformList, budget: MemoryBudget, cache: Cache, part: str) -> DataPart:

@@ -32,7 +32,7 @@ def calibrate(run: Run, checkpoint: Path) -> None:
     run.task.use_calibration(calibration)
     if calibration and run.runtime.is_main:
         saved = load_checkpoint(checkpoint)
-        save_checkpoint(checkpoint, {**saved.tensors, "calibration": calibration}, saved.state)
+        save_checkpoint(checkpoint, {**saved.tensors, "calibration": calibration}, {**saved.state, "calibrated_on": part})
     run.runtime.barrier()
 
 

@@ -51,7 +51,8 @@ class Predictor:
         Args:
             image: a file, or [H, W, C] uint8 with C = 1 or 3 (RGB).
         """
-        return dict(self.task.describe(self.prediction(image)))
+        pixels = self._pixels(image)
+        return dict(self.task.describe(self.prediction(pixels), _size(pixels)))
 
     def prediction(self, image: Picture) -> Any:
         """The answer for one picture as the task's own prediction, in pixels of the picture."""
@@ -82,8 +83,8 @@ class Predictor:
             drawing = out / f"{number:04d}_{file.stem}.png"
             drawn = self.task.draw(_as_rgb(pixels), prediction, None)
             write_png(drawing, drawn.permute(1, 2, 0).numpy())
-            answer = {"image": str(file), **self.task.describe(prediction), "picture": str(drawing)}
-            for name, picture in self.task.pictures(prediction).items():
+            answer = {"image": str(file), **self.task.describe(prediction, _size(pixels)), "picture": str(drawing)}
+            for name, picture in self.task.pictures(prediction, _size(pixels)).items():
                 further = drawing.with_name(f"{drawing.stem}_{name}.png")
                 write_png(further, picture.permute(1, 2, 0).numpy())
                 answer[name] = str(further)
@@ -143,6 +144,11 @@ def _resized(sample: Sample[Any], shape: tuple[int, int, int]) -> Sample[Any]:
     if sample.image.shape[:2] == (height, width):
         return sample
     return TransformList([albumentations.Resize(height, width)], evaluation=True).prepare(sample)
+
+
+def _size(pixels: Pixels) -> tuple[int, int]:
+    height, width, _ = pixels.shape
+    return height, width
 
 
 def _as_rgb(pixels: Pixels) -> Tensor:

@@ -71,7 +71,7 @@ def load_chosen(model: nn.Module, task: Task[Any, Any, Any, Any], folder: RunDir
     Args:
         use: best or last.
 
-    Raises: CheckpointError if it is missing or damaged.
+    Raises: CheckpointError if it is missing or damaged; ConfigError if it was calibrated on another part than the task's options say.
     """
     checkpoint = load_checkpoint(folder.checkpoints / use)
     averaged = checkpoint.tensors.get("ema")
@@ -80,4 +80,10 @@ def load_chosen(model: nn.Module, task: Task[Any, Any, Any, Any], folder: RunDir
         checkpoint.tensors["model"] = weights
     load_weights(model, checkpoint, "model")
     if calibration := checkpoint.tensors.get("calibration"):
+        part = checkpoint.state.get("calibrated_on", "validation")
+        if part != task.calibration_part:
+            raise ConfigError(
+                f"{folder.path} was calibrated on its {part} part, but the options of task '{task.name}' now ask for its "
+                f"{task.calibration_part} part; leave them as they were, or run the config again"
+            )
         task.use_calibration(calibration)

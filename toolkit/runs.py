@@ -286,6 +286,8 @@ def _report(built: Run, folder: RunDir, progress: Progress, state: FitState, nam
     if use == "best" and state.best and state.best["value"] is not None:
         progress.log(f"scores of epoch {state.best['epoch']} of {state.epoch}, the best {state.best['metric']} ({state.best['value']:.4g})")
     calibrate(built, folder.checkpoints / use)
+    for caveat in built.task.caveats:
+        progress.log(caveat)
     scores: dict[str, float] = {}
     undefined: dict[str, str] = {}
     splits = [split for split in SPLITS if split in built.loaders]
@@ -297,6 +299,7 @@ def _report(built: Run, folder: RunDir, progress: Progress, state: FitState, nam
     if built.runtime.is_main:
         _write_plots(built, folder, built.as_evaluation(splits[-1], done), state)
         results = _results(built, state, name, time.perf_counter() - started)
+        results["caveats"] = list(built.task.caveats)
         results["lower_is_better"] = [score for score, higher in done.higher_is_better.items() if not higher]
         write_json_atomic(folder.results_json, {"scores": scores, "undefined": undefined, **results})
         write_report(folder)
@@ -324,7 +327,7 @@ def _write_config(folder: RunDir, config: RunConfig, beginning: Beginning, built
 def _write_plots(built: Run, folder: RunDir, evaluation: Evaluation[Any], state: FitState) -> None:
     folder.plots.mkdir(exist_ok=True)
     best = state.best["epoch"] if state.best else None
-    plot_curves(state.history, folder.plots, best_epoch=best)
+    plot_curves(state.history, folder.plots, best_epoch=best if built.config.fit.select.use == "best" else state.epoch)
     for name, plot in built.plots.items():
         save_figure(plot(evaluation), folder.plots / f"{name}.png")
 

@@ -50,12 +50,17 @@ class Task(ABC, Generic[TargetT, EncodedT, OutputT, PredictionT]):
         """One sample as a picture: `image` [3, H, W] uint8 as in the file, one prediction, its truth if known -> [3, H', W'] uint8."""
 
     @abstractmethod
-    def describe(self, prediction: PredictionT) -> Mapping[str, Any]:
-        """One prediction as JSON values, for `toolkit predict`."""
+    def describe(self, prediction: PredictionT, size: tuple[int, int]) -> Mapping[str, Any]:
+        """One prediction as JSON values, for `toolkit predict`. `size`: H, W of the file."""
 
     def readings(self, prediction: PredictionT) -> Mapping[str, PredictionT]:
         """Every reading of a batch of predictions by name (stages, ways to decode); '' is the default one and always there."""
         return {"": prediction}
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What a reader must know before he believes the scores, such as a choice made on test data; told wherever they are told."""
+        return ()
 
     @property
     def calibration_part(self) -> Split:
@@ -72,6 +77,6 @@ class Task(ABC, Generic[TargetT, EncodedT, OutputT, PredictionT]):
     def use_calibration(self, calibration: Mapping[str, Tensor]) -> None:
         """Decode with what `calibrate` gave from now on; before, `decode` does without."""
 
-    def pictures(self, prediction: PredictionT) -> Mapping[str, Tensor]:
-        """Further pictures of one prediction for `toolkit predict`, by name: [1 or 3, H, W] uint8."""
+    def pictures(self, prediction: PredictionT, size: tuple[int, int]) -> Mapping[str, Tensor]:
+        """Further pictures of one prediction for `toolkit predict`, by name: [1 or 3, H, W] uint8. `size`: H, W of the file."""
         return {}

@@ -199,8 +199,8 @@ class PluginContract(ABC):
     def test_a_prediction_is_described_in_json_and_drawn(self, built: Run) -> None:
         batch, output = _some_output(built)
         prediction = select(built.task.decode(output, batch.to_original), 0)
-        json.dumps(dict(built.task.describe(prediction)), allow_nan=False)
         picture = built.data.parts["validation"].dataset[0].image
+        json.dumps(dict(built.task.describe(prediction, picture.shape[:2])), allow_nan=False)
         drawn = built.task.draw(torch.from_numpy(picture).expand(-1, -1, 3).permute(2, 0, 1), prediction, select(batch.truth, 0))
         assert drawn.dtype == torch.uint8
         assert drawn.ndim == 3

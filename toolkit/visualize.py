@@ -150,7 +150,8 @@ def _saliency(run: FinishedRun, images: Tensor, layer: str, out: Path) -> Path:
     pixels, cam = saliency_and_grad_cam(run.model, images, layer)
     with torch.no_grad():
         prediction = run.task.decode(run.model(images), torch.eye(3).expand(len(images), 3, 3))
-    answers = [_answer(run.task.describe(select(prediction, index))) for index in range(len(images))]
+    size = (images.shape[2], images.shape[3])
+    answers = [_answer(run.task.describe(select(prediction, index), size)) for index in range(len(images))]
     file = out / f"saliency_{_safe(layer)}.png"
     save_figure(plot_saliency(images.numpy(), pixels.numpy(), cam.numpy(), answers, layer), file)
     return file

@@ -27,7 +27,6 @@ from toolkit_anomaly.types import (
     KindTarget,
     PatchScores,
     Reconstruction,
-    centred,
 )
 
 _ANSWER, _TRUTH = (213, 94, 0), (0, 158, 115)  # orange and green that colour-blind readers can tell apart
@@ -59,7 +58,7 @@ class AnomalyTask(Task[KindTarget, EncodedKind, AnomalyOutput, AnomalyPrediction
         threshold: a pixel whose score is above it is marked; calibrated: so that of the pixels of good validation pictures at most the
             share `pixel_false_alarms` is marked.
         pixel_false_alarms: that share.
-        image_score: the highest score of a picture's map, or the mean of its highest percent.
+        image_score: the highest score of a picture's map, or the mean of its highest percent. PatchCore brings its own score.
         image_threshold: a picture whose score is above it is called defective; calibrated: so that of the good validation pictures at most
             the share `image_false_alarms` is.
         image_false_alarms: that share.
@@ -132,12 +131,12 @@ class AnomalyTask(Task[KindTarget, EncodedKind, AnomalyOutput, AnomalyPrediction
             marked = without_small(marked, self.least_region)
         return AnomalyPrediction(scores, marked, image_score, threshold, image_threshold, reconstruction, to_original)
 
-    def describe(self, prediction: AnomalyPrediction) -> Mapping[str, Any]:
+    def describe(self, prediction: AnomalyPrediction, size: tuple[int, int]) -> Mapping[str, Any]:
         """{"defective", "score", "threshold", "pixel_threshold", "marked_share", "regions": [{"area_px", "box", "mean_score"}, ...]}.
 
         Boxes are [left, top, right, bottom]; boxes and areas in pixels of the file. Thresholds are null before calibration.
         """
-        scores, mask = _over_file(prediction)
+        scores, mask = prediction.map_in_file(*size), prediction.mask_in_file(*size)
         answer = {"defective": bool(prediction.defective), "score": float(prediction.image_score)}
         limits = {"threshold": prediction.image_threshold, "pixel_threshold": prediction.threshold}
         known = {name: float(limit) if torch.isfinite(limit) else None for name, limit in limits.items()}
@@ -154,14 +153,24 @@ class AnomalyTask(Task[KindTarget, EncodedKind, AnomalyOutput, AnomalyPrediction
             drawn[:, outline(truth.regions[..., 0].cpu() > 0)] = torch.tensor(_TRUTH).float()[:, None]
         return drawn.to(torch.uint8)
 
-    def pictures(self, prediction: AnomalyPrediction) -> Mapping[str, Tensor]:
+    def pictures(self, prediction: AnomalyPrediction, size: tuple[int, int]) -> Mapping[str, Tensor]:
         """map: the scores as colours, dark to bright, white at four times the pixel threshold; mask: 255 where marked.
 
         Both in the file's size. Without a threshold the brightest colour is the picture's highest score.
         """
-        scores, mask = _over_file(prediction)
+        scores, mask = prediction.map_in_file(*size).cpu(), prediction.mask_in_file(*size).cpu()
         limit = prediction.threshold.cpu()
         return {"map": as_colours(scores, 4 * limit if torch.isfinite(limit) else scores.max()), "mask": mask[None].to(torch.uint8) * 255}
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What was looked up in test data."""
+        told = []
+        if self.threshold_from_test:
+            told.append("task.threshold_from_test: thresholds were chosen on TEST pictures; scores at these thresholds flatter")
+        if self.diagnose_on_test:
+            told.append("task.diagnose_on_test: defects of the TEST part were measured after every epoch; nothing was chosen by them")
+        return tuple(told)
 
     @property
     def calibration_part(self) -> Split:
@@ -230,12 +239,3 @@ def as_colours(scores: Tensor, white: Tensor) -> Tensor:
     shares = (scores.cpu() / white.cpu().clamp_min(1e-12)).clamp(0, 1).numpy()
     colours = np.asarray(matplotlib.colormaps["inferno"](shares))[..., :3]
     return torch.from_numpy((colours * 255).round().astype(np.uint8)).permute(2, 0, 1).contiguous()
-
-
-def _over_file(prediction: AnomalyPrediction) -> tuple[Tensor, Tensor]:
-    """Map and mask of one prediction over the part of the file that the model saw, in the file's pixels."""
-    height, width = prediction.scores.shape
-    corners = torch.tensor([[-0.5, -0.5, 1.0], [width - 0.5, height - 0.5, 1.0]], device=prediction.scores.device)
-    seen = corners @ centred(prediction.to_original).T
-    size = ((seen[:, :2] / seen[:, 2:]).amax(dim=0) + 0.5).round().int().tolist()
-    return prediction.map_in_file(size[1], size[0]).cpu(), prediction.mask_in_file(size[1], size[0]).cpu()

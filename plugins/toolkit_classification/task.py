@@ -58,7 +58,7 @@ class ClassificationTask(Task[LabelTarget, Tensor, Tensor, ClassPrediction]):
             )
         return ClassPrediction(output[:, :num_classes].float().softmax(dim=1))
 
-    def describe(self, prediction: ClassPrediction) -> Mapping[str, Any]:
+    def describe(self, prediction: ClassPrediction, size: tuple[int, int]) -> Mapping[str, Any]:
         """One sample's answer: {"class": name, "probability": p, "top5": [[name, p], ...]}, the most probable first."""
         probabilities = prediction.probabilities.cpu()  # [N]
         order = probabilities.argsort(descending=True, stable=True)[:5].tolist()
@@ -67,7 +67,7 @@ class ClassificationTask(Task[LabelTarget, Tensor, Tensor, ClassPrediction]):
 
     def draw(self, image: Tensor, prediction: ClassPrediction, truth: LabelTarget | None) -> Tensor:
         """The picture, enlarged if small, over a caption: green where right, red with the truth where wrong."""
-        answer = self.describe(prediction)
+        answer = self.describe(prediction, (image.shape[1], image.shape[2]))
         lines, color = [f"{answer['class']}  {answer['probability']:.0%}"], _UNKNOWN
         if truth is not None:
             true_class = self.info.classes[int(truth.label)]

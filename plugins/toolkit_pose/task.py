@@ -61,7 +61,7 @@ class PoseTask(Task[Keypoints, EncodedKeypoints, PoseOutput, PosePrediction]):
         stages = range(1, prediction.num_stages + 1) if prediction.num_stages > 1 else ()
         return {"": prediction, **{f"stage{stage}": prediction.up_to(stage) for stage in stages}}
 
-    def describe(self, prediction: PosePrediction) -> Mapping[str, Any]:
+    def describe(self, prediction: PosePrediction, size: tuple[int, int]) -> Mapping[str, Any]:
         """{"keypoints": {name: [x, y] in pixels of the file}}."""
         points = prediction.points_px.cpu().tolist()
         return {"keypoints": {name: [round(x, 2), round(y, 2)] for name, (x, y) in zip(self.info.keypoints, points, strict=True)}}

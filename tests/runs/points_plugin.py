@@ -42,8 +42,9 @@ class BrightnessTask(Task[Brightness, Tensor, Tensor, Tensor]):
     default_loss: ClassVar[str] = "mse"
     default_metrics: ClassVar[tuple[str, ...]] = ("median_error",)
 
-    def __init__(self, info: DataInfo, /) -> None:
+    def __init__(self, info: DataInfo, /, *, on_test: bool = False) -> None:
         super().__init__(info)
+        self.on_test = on_test
         self.offset = torch.zeros(1)
 
     def encode(self, targets: Brightness, size: tuple[int, int]) -> Tensor:
@@ -55,8 +56,16 @@ class BrightnessTask(Task[Brightness, Tensor, Tensor, Tensor]):
     def draw(self, image: Tensor, prediction: Tensor, truth: Any | None) -> Tensor:
         return image
 
-    def describe(self, prediction: Tensor) -> Mapping[str, Any]:
+    def describe(self, prediction: Tensor, size: tuple[int, int]) -> Mapping[str, Any]:
         return {"brightness": prediction.item()}
+
+    @property
+    def calibration_part(self) -> Split:
+        return "test" if self.on_test else "validation"
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        return ("calibrated on TEST samples",) if self.on_test else ()
 
     def calibrate(self, outputs: Iterable[Tensor]) -> Mapping[str, Tensor]:
         return {"offset": 100 + torch.cat(list(outputs)).sum().reshape(1)}
@@ -64,7 +73,7 @@ class BrightnessTask(Task[Brightness, Tensor, Tensor, Tensor]):
     def use_calibration(self, calibration: Mapping[str, Tensor]) -> None:
         self.offset = calibration["offset"]
 
-    def pictures(self, prediction: Tensor) -> Mapping[str, Tensor]:
+    def pictures(self, prediction: Tensor, size: tuple[int, int]) -> Mapping[str, Tensor]:
         return {"flat": torch.full((1, 2, 2), 7, dtype=torch.uint8)}
 
 

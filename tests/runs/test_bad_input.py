@@ -164,7 +164,7 @@ def test_every_unreadable_picture_is_told_in_one_message_before_training(
     for number in range(3):
         (root / "cat" / f"{number}.png").write_bytes(b"")
     (root / "dog" / "0.png").write_text("<html>")
-    ended = command("run", config(data={"name": "image_folder", "root": "pictures", "test_share": 0.01}), "--out", "out")
+    ended = command("run", config(data={"name": "image_folder", "root": "pictures", "test_share": 0.01}, test=False), "--out", "out")
     kinds = "JPEG, PNG, WebP, BMP, TIFF or PGM/PPM"
     expected = (
         "4 of 40 samples of the training part cannot be used\n"
@@ -175,6 +175,20 @@ def test_every_unreadable_picture_is_told_in_one_message_before_training(
     )
     assert_fails(ended, 3, expected)
     assert not Path("out/metrics.jsonl").exists()
+
+
+def test_unreadable_pictures_of_all_parts_are_told_at_once(
+    command: Command, config: Callable[..., Path], picture_folder: Callable[..., Path]
+) -> None:
+    root = picture_folder().rename("whole")
+    for part in ("train", "test"):
+        shutil.copytree(root, Path("parts") / part)
+        (Path("parts") / part / "cat" / "1.png").write_bytes(b"")
+    ended = command("run", config(data={"name": "image_folder", "root": "parts"}), "--out", "out")
+    kinds = "JPEG, PNG, WebP, BMP, TIFF or PGM/PPM"
+    here = Path("parts").absolute()
+    told = [f"{here}/{part}/cat/1.png: is empty; expected a picture ({kinds})" for part in ("train", "test")]
+    assert_fails(ended, 3, "\n".join(told))
 
 
 def test_data_that_changed_since_the_run_began_are_noticed(

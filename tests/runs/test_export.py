@@ -18,6 +18,7 @@ from toolkit.build import build_with_parts
 from toolkit.errors import ConfigError
 from toolkit.exporting.export import export
 from toolkit.exporting.finished import load_finished
+from toolkit.exporting.onnx_file import write_onnx
 from toolkit.models.optional import require
 from toolkit.models.weights import load_pretrained
 
@@ -51,6 +52,18 @@ def test_the_json_beside_says_how_pictures_are_prepared(tiny: dict[str, Any], tm
     assert told["outputs"] == ["output"]
     assert told["output_meaning"].startswith("logits")
     assert told["info"]["classes"][:2] == ["circle", "square"]
+
+
+def test_a_network_that_onnx_cannot_write_is_told_with_the_cause(tmp_path: Path) -> None:
+    class Sorting(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images if float(images.sum()) > 0 else -images
+
+    for library in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(library)
+    with pytest.raises(ConfigError, match=r"^export --format onnx: this network cannot be written: \w+: [^\n\x1b]+$") as caught:
+        write_onnx(Sorting(), (3, 4, 4), tmp_path / "model.onnx")
+    assert "Next steps" not in str(caught.value)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +78,22 @@ def test_a_calibration_is_saved_with_the_weights_and_used_by_who_loads_them(tmp_
     assert predictor.task.offset == offset
     assert result.scores["test/median_error"] > 90  # the calibrated answers are far off; those of the fit are not
     assert toolkit.evaluate(tmp_path / "run")[0] == {n: s for n, s in result.scores.items() if n.startswith("test/")}
+
+
+def test_what_was_looked_up_in_test_data_stands_in_results_log_and_report(tmp_path: Path) -> None:
+    train(GUIDED, tmp_path / "honest")
+    train({**GUIDED, "task": {"name": "brightness", "on_test": True}}, tmp_path / "run")
+    told = "calibrated on TEST samples"
+    assert json.loads((tmp_path / "run/results.json").read_text())["caveats"] == [told]
+    assert told in (tmp_path / "run/log.txt").read_text()
+    assert f'<p class="notice">{told}</p>' in (tmp_path / "run/report.html").read_text()
+    assert told not in (tmp_path / "honest/report.html").read_text()
+
+
+def test_a_run_calibrated_on_test_data_is_not_evaluated_as_if_it_were_not(tmp_path: Path) -> None:
+    train({**GUIDED, "task": {"name": "brightness", "on_test": True}}, tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"was calibrated on its test part, but the options .* now ask for its validation"):
+        toolkit.evaluate(tmp_path / "run", overrides=["task.on_test=false"])
 
 
 def test_further_pictures_of_a_prediction_are_written_beside_the_drawing(tmp_path: Path) -> None:

@@ -22,17 +22,18 @@ def show_result(result: RunResult) -> None:
 
 
 def show_scores(scores: Mapping[str, float], undefined: Mapping[str, str], *, as_json: bool = False) -> None:
-    """One line per score; with `as_json` one JSON object."""
+    """One line per score and per reason that leaves scores undefined; with `as_json` one JSON object."""
     if not _is_main_process():
         return
     if as_json:
         print(json.dumps({"scores": dict(scores), "undefined": dict(undefined)}))
         return
-    width = max((len(name) for name in [*scores, *undefined]), default=0)
+    width = max(map(len, scores), default=0)
     for name, value in scores.items():
         print(f"{name:<{width}}  {value:.4f}")
-    for name, reason in undefined.items():
-        print(f"{name:<{width}}  undefined: {reason}")
+    for reason in dict.fromkeys(undefined.values()):
+        names = [name for name, its_reason in undefined.items() if its_reason == reason]
+        print(f"undefined, since {reason}: {', '.join(names)}")
 
 
 def _is_main_score(name: str) -> bool:

@@ -60,7 +60,7 @@ def write_onnx(model: nn.Module, input_shape: Shape, file: Path) -> tuple[str, .
                 external_data=4 * count_parameters(model) > _ONE_FILE_BYTES,
             )
     except (torch.onnx.OnnxExporterError, RuntimeError) as error:
-        raise ConfigError(f"export --format onnx: this network cannot be written: {_first_line(error)}") from error
+        raise ConfigError(f"export --format onnx: this network cannot be written: {_cause(error)}") from error
     _check(plain, input_shape, file)
     return names
 
@@ -76,6 +76,9 @@ def _check(plain: _Tensors, input_shape: Shape, file: Path) -> None:
             largest_difference(ours.numpy(), np.asarray(theirs), "onnx")
 
 
-def _first_line(error: Exception) -> str:
+def _cause(error: BaseException) -> str:
+    """The first line of what went wrong in the first place: the exporter wraps it in its own advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

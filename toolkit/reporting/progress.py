@@ -27,13 +27,14 @@ class Progress:
     themselves, without a thread: data workers may be forked at any time, and a thread that holds a lock then would block them.
 
     Args:
-        total_epochs: over all phases.
+        total_epochs: over all phases; 0 for a fit in one pass.
         log_path: lines are added to it, with times; None keeps no log.
         console: where to tell; stdout where not given.
     """
 
     def __init__(self, total_epochs: int, log_path: Path | None, console: Console | None = None) -> None:
         self._total_epochs = total_epochs
+        self._of_total = f"/{total_epochs}" if total_epochs else ""
         self._log_path = log_path
         self._console = console or Console()
         self._silent = False
@@ -73,7 +74,7 @@ class Progress:
     def start_epoch(self, phase: str, epoch: int, batches: int) -> None:
         """An epoch of training begins; `epoch` counts from 1 over all phases."""
         self._epoch = epoch
-        self._start(f"epoch {epoch}/{self._total_epochs}{_phase(phase)}", batches)
+        self._start(f"epoch {epoch}{self._of_total}{_phase(phase)}", batches)
 
     def start_stage(self, name: str, batches: int) -> None:
         """Something else that takes a while begins, such as "validation"; the next start or end ends it."""
@@ -100,7 +101,7 @@ class Progress:
         phase = _phase(str(row.get("phase", "")))
         speed = [f"{seconds:.1f} s", f"{images_per_s:,.0f} images/s"]
         self._hide()
-        self.log("  ".join([f"epoch {epoch:>{width}}/{self._total_epochs}{phase}", *scores, *speed]))
+        self.log("  ".join([f"epoch {epoch:>{width}}{self._of_total}{phase}", *scores, *speed]))
 
     def log(self, text: str) -> None:
         """Say one line, and keep it in log.txt with the time."""

@@ -23,7 +23,8 @@ from toolkit.reporting.scores import SPLIT_WORDS, ScoreTables, cell, score_table
 
 _CURVES = "curves.png"
 _LOG_LINES = 200
-_WIDE = 2.0
+_WIDE, _TALL = 2.0, 1.5
+"""From these ratios of its sides on a picture has a row of its own, or its labels would be too small."""
 
 
 def write_report(run_dir: RunDir) -> Path:
@@ -67,7 +68,7 @@ class _Card:
 
 @dataclass(frozen=True)
 class _Picture:
-    """A plot as a data URL; a wide one gets a row of its own."""
+    """A plot as a data URL; a wide or tall one gets a row of its own."""
 
     caption: str
     url: str
@@ -83,6 +84,7 @@ class _Page:
     subtitle: str
     synthetic: bool
     notice: str
+    caveats: Sequence[str]
     cards: Sequence[_Card]
     tables: ScoreTables
     undefined: Mapping[str, Sequence[str]]
@@ -112,6 +114,7 @@ def _page(run_dir: RunDir, read: _Files) -> _Page:
         subtitle=_subtitle(read),
         synthetic=bool(results.get("synthetic", read.environment.get("synthetic"))),
         notice="" if finished else _notice(read),
+        caveats=[str(caveat) for caveat in results.get("caveats", ())],
         cards=_cards(tables, read),
         tables=tables,
         undefined=_by_reason(undefined),
@@ -257,7 +260,7 @@ def _picture(path: Path) -> _Picture:
         raise DataError(f"{path} is no PNG picture; delete it, and the report is written without it")
     width, height = (int.from_bytes(png[start : start + 4]) for start in (16, 20))  # the first chunk of every PNG, IHDR
     url = "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-    return _Picture(_caption(path.stem), url, wide=width > _WIDE * height)
+    return _Picture(_caption(path.stem), url, wide=width > _WIDE * height or height > _TALL * width)
 
 
 def _caption(stem: str) -> str:

@@ -63,7 +63,8 @@ def score_tables(scores: Mapping[str, float], undefined: Iterable[str], first: s
             nobody trains a model for its loss.
     """
     full_names = dict.fromkeys([*scores, *undefined])
-    names = dict.fromkeys(name.partition("/")[2] for name in full_names)
+    ordered = sorted(full_names, key=lambda name: not name.startswith("test/"))  # metrics in the order of the test scores
+    names = dict.fromkeys(name.partition("/")[2] for name in ordered)
     splits = [split for split in SPLIT_WORDS if any(name.startswith(f"{split}/") for name in full_names)]
     main = sorted((name for name in names if "/" not in name), key=lambda name: (name == "loss", name != first))
     grouped: dict[str, list[tuple[str, str]]] = {}

@@ -76,7 +76,7 @@ class Guessing(Task[Number, Tensor, Tensor, Guess]):
     def draw(self, image: Tensor, prediction: Guess, truth: Any | None) -> Tensor:
         return image
 
-    def describe(self, prediction: Guess) -> Mapping[str, Any]:
+    def describe(self, prediction: Guess, size: tuple[int, int]) -> Mapping[str, Any]:
         return {"value": float(prediction.value)}
 
     def readings(self, prediction: Guess) -> Mapping[str, Guess]:

@@ -43,6 +43,13 @@ def test_without_a_terminal_an_epoch_is_one_plain_line_however_narrow(tmp_path: 
     assert told(console) == "epoch  2/10 (head)  train/loss 0.5  val/loss 0.25  val/accuracy 0.8765  12.3 s  41,234 images/s\n"
 
 
+def test_a_fit_in_one_pass_has_no_number_of_epochs(tmp_path: Path) -> None:
+    console = plain()
+    with Progress(0, tmp_path / "log.txt", console) as progress:
+        progress.end_epoch({"epoch": 1, "phase": "one_pass", "val/loss": 0.5}, seconds=1.0, images_per_s=10)
+    assert told(console).startswith("epoch 1 (one_pass)  val/loss 0.5")
+
+
 def test_log_lines_are_told_and_kept_with_their_time(tmp_path: Path) -> None:
     console = plain()
     with Progress(10, tmp_path / "log.txt", console) as progress:

@@ -27,6 +27,12 @@ def test_the_leading_metric_stands_first_and_the_loss_last() -> None:
     ]
 
 
+def test_metrics_stand_in_the_order_of_the_test_scores() -> None:
+    """Validation of good pictures has another first metric than the test."""
+    tables = score_tables({"val/false_alarms": 0.1, "test/auroc": 0.9, "test/false_alarms": 0.2}, [], None)
+    assert [row.name for row in tables.main] == ["auroc", "false_alarms"]
+
+
 def test_the_loss_stands_last_even_where_it_chose_the_epoch() -> None:
     assert [row.name for row in score_tables(SCORES, [], "loss").main] == ["accuracy", "f1", "loss"]
 

@@ -80,7 +80,7 @@ class Guessing(Task[Number, Tensor, Tensor, Tensor]):
     def draw(self, image: Tensor, prediction: Tensor, truth: Any | None) -> Tensor:
         return image
 
-    def describe(self, prediction: Tensor) -> Mapping[str, Any]:
+    def describe(self, prediction: Tensor, size: tuple[int, int]) -> Mapping[str, Any]:
         return {"value": float(prediction)}
 
 

@@ -108,7 +108,7 @@ def test_test_pictures_calibrate_only_by_the_option_that_says_so() -> None:
 def test_a_description_lists_regions_in_pixels_of_the_file() -> None:
     doubled = torch.diag(torch.tensor([2.0, 2.0, 1.0]))[None]
     task = AnomalyTask(INFO, threshold=0.2, image_threshold=0.3)
-    answer = dict(task.describe(select(task.decode(with_block(), doubled), 0)))
+    answer = dict(task.describe(select(task.decode(with_block(), doubled), 0), (32, 32)))
     json.dumps(answer, allow_nan=False)
     assert answer["defective"] is True
     assert answer["score"] == pytest.approx(0.5)
@@ -118,15 +118,32 @@ def test_a_description_lists_regions_in_pixels_of_the_file() -> None:
 
 def test_an_uncalibrated_description_has_no_thresholds_and_is_json() -> None:
     task = AnomalyTask(INFO)
-    answer = dict(task.describe(select(task.decode(with_block(), SAME), 0)))
+    answer = dict(task.describe(select(task.decode(with_block(), SAME), 0), (16, 16)))
     assert json.loads(json.dumps(answer, allow_nan=False))["threshold"] is None
     assert answer["regions"] == []
+
+
+def test_what_lies_in_the_padding_around_a_file_is_no_region_of_it() -> None:
+    """A file of 4 x 16 pixels, padded above and below to 16 x 16: the block's rows 4 .. 6 are its rows -2 .. 0."""
+    shifted = torch.tensor([[[1.0, 0, 0], [0, 1, -6], [0, 0, 1]]])
+    task = AnomalyTask(INFO, threshold=0.2, image_threshold=0.3)
+    found = select(task.decode(with_block(), shifted), 0)
+    answer = dict(task.describe(found, (4, 16)))
+    assert [(region["area_px"], region["box"]) for region in answer["regions"]] == [(6, [5, 0, 8, 2])]
+    assert task.pictures(found, (4, 16))["mask"].shape == (1, 4, 16)
+
+
+def test_what_was_looked_up_in_test_data_is_told() -> None:
+    assert AnomalyTask(INFO).caveats == ()
+    (told,) = AnomalyTask(INFO, threshold_from_test=True).caveats
+    assert told == "task.threshold_from_test: thresholds were chosen on TEST pictures; scores at these thresholds flatter"
+    assert len(AnomalyTask(INFO, threshold_from_test=True, diagnose_on_test=True).caveats) == 2
 
 
 def test_map_and_mask_are_pictures_of_the_files_size() -> None:
     doubled = torch.diag(torch.tensor([2.0, 2.0, 1.0]))[None]
     task = AnomalyTask(INFO, threshold=0.2)
-    pictures = task.pictures(select(task.decode(with_block(), doubled), 0))
+    pictures = task.pictures(select(task.decode(with_block(), doubled), 0), (32, 32))
     assert pictures["map"].shape == (3, 32, 32)
     assert pictures["mask"].shape == (1, 32, 32)
     assert pictures["map"].dtype == pictures["mask"].dtype == torch.uint8

@@ -64,9 +64,10 @@ def test_spare_logits_have_no_part_in_the_answer() -> None:
 
 def test_an_answer_is_described_with_its_five_best_classes() -> None:
     batch = ClassPrediction(torch.tensor([[0.25, 0.5, 0.25], [0.75, 0.0, 0.25]]))
-    assert ANIMALS.describe(select(batch, 1)) == {"class": "cat", "probability": 0.75, "top5": [["cat", 0.75], ["eel", 0.25], ["dog", 0.0]]}
+    top5 = [["cat", 0.75], ["eel", 0.25], ["dog", 0.0]]
+    assert ANIMALS.describe(select(batch, 1), (8, 8)) == {"class": "cat", "probability": 0.75, "top5": top5}
     seven = ClassificationTask(ClassificationInfo((3, 8, 8), tuple("abcdefg")))
-    names = [name for name, _ in seven.describe(ClassPrediction(torch.tensor([1, 2, 3, 7, 6, 5, 4]) / 28))["top5"]]
+    names = [name for name, _ in seven.describe(ClassPrediction(torch.tensor([1, 2, 3, 7, 6, 5, 4]) / 28), (8, 8))["top5"]]
     assert names == ["d", "e", "f", "g", "c"]
 
 

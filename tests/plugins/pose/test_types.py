@@ -95,7 +95,7 @@ def test_a_network_for_another_skeleton_is_refused() -> None:
 
 def test_a_prediction_is_described_by_the_names_of_its_keypoints() -> None:
     prediction = TASK.decode(PoseOutput.of_whole_picture(torch.zeros(1, 14, 2)), torch.eye(3)[None])
-    described = TASK.describe(type(prediction)(prediction.stages_px[0], prediction.boxes_px[0]))
+    described = TASK.describe(type(prediction)(prediction.stages_px[0], prediction.boxes_px[0]), (50, 100))
     assert json.loads(json.dumps(described))["keypoints"]["neck"] == [49.5, 24.5]
 
 

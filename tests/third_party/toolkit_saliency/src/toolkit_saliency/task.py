@@ -44,7 +44,7 @@ class SaliencyTask(Task[MaskTarget, Tensor, Tensor, SaliencyMap]):
             raise PluginError(f"the model's output has shape {list(output.shape)}; expected [samples, 1, height, width]")
         return SaliencyMap(output[:, 0].float().sigmoid(), to_original)
 
-    def describe(self, prediction: SaliencyMap) -> Mapping[str, Any]:
+    def describe(self, prediction: SaliencyMap, size: tuple[int, int]) -> Mapping[str, Any]:
         """{"share": of the picture, "box": [left, top, right, bottom] of the object in file pixels, or null if there is none}."""
         salient = (prediction.probabilities > self.threshold).cpu()  # [h, w]
         y, x = salient.nonzero(as_tuple=True)
