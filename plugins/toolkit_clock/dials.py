@@ -29,13 +29,17 @@ ROMAN = ("I", "II", "III", "IIII", "V", "VI", "VII", "VIII", "IX", "X", "XI", "X
 
 @dataclass(frozen=True)
 class Stock:
-    """What a clock's looks are drawn from: names in the tables below."""
+    """What a clock's looks are drawn from: names in the tables below.
+
+    dark_faces: share of the dials with light ink on a dark face.
+    """
 
     fonts: tuple[str, ...]
     hands: tuple[str, ...]
     outlines: tuple[str, ...]
     marks: tuple[str, ...]
     numerals: tuple[str, ...]
+    dark_faces: float = 0.25
 
 
 STOCKS: dict[Styles, Stock] = {
@@ -47,13 +51,15 @@ STOCKS: dict[Styles, Stock] = {
         numerals=("arabic", "arabic", "arabic", "quarters", "roman", "roman", "roman_quarters", "none"),
     ),
     "held_back": Stock(
-        fonts=("cmss10", "cmr10", "DejaVuSerif-Bold", "cmtt10"),
+        fonts=("cmss10", "cmr10", "cmb10", "cmtt10"),
         hands=("leaf", "breguet", "sword"),
         outlines=("circle", "octagon"),
         marks=("wedges", "railway"),
         numerals=("arabic", "arabic", "quarters", "roman", "roman_quarters", "none"),
     ),
-    "single": Stock(fonts=("DejaVuSans",), hands=("taper",), outlines=("circle",), marks=("bold_hours",), numerals=("arabic",)),
+    "single": Stock(
+        fonts=("DejaVuSans",), hands=("taper",), outlines=("circle",), marks=("bold_hours",), numerals=("arabic",), dark_faces=0.0
+    ),
 }
 
 

@@ -1,7 +1,9 @@
-"""The report's clock network, trunks of convolutions, and heads that read a time off any features."""
+"""Networks: the report's, and any trunk with a head; trunks of convolutions, and heads that read a time off any features."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
@@ -12,7 +14,7 @@ from toolkit.errors import ConfigError
 from toolkit.models.dropout import Dropout
 from toolkit.models.flatten import Flatten
 from toolkit.models.model import Backbone, Head, Shape
-from toolkit_clock.types import ClockInfo, Fractions, HandLogits, HandVectors, TimeLogits
+from toolkit_clock.types import ClockInfo, ClockOutput, Fractions, HandLogits, HandVectors, TimeLogits
 
 Share = Annotated[float, Ge(0), Lt(1)]
 Count = Annotated[int, Ge(1)]
@@ -173,17 +175,71 @@ class ClockTwoHead(nn.Module):
 
     Args:
         dropout: after each of the four pools.
+        turn_average: as in `clock_net`.
     """
 
-    def __init__(self, info: ClockInfo, /, *, dropout: Share = 0.1) -> None:
+    def __init__(self, info: ClockInfo, /, *, dropout: Share = 0.1, turn_average: bool = False) -> None:
         super().__init__()
         self.trunk = _report_layers(info.input_shape, dropout, "model clock_two_head")
         self.head = TwoHead(_left_of(info.input_shape), info)
+        self.turn_average = _checked_turns(turn_average, info, "model clock_two_head")
 
-    def forward(self, images: Tensor) -> HandLogits:
+    def forward(self, images: Tensor) -> ClockOutput:
         """[B, C, H, W] -> hour [B, 12] and minute [B, 60] logits."""
-        logits: HandLogits = self.head(self.trunk(images))
-        return logits
+        return _looked_at(self, lambda turned: self.head(self.trunk(turned)), images)
+
+
+class ClockNet(nn.Module):
+    """A backbone with a head on it, which may look at each picture in its four quarter turns.
+
+    Args:
+        backbone: from pictures to features.
+        head: from features to what the task decodes.
+        turn_average: evaluate each picture turned by 0, 90, 180 and 270 degrees and average what is read: log-probabilities, vectors, or
+            fractions on their circle. Four times the work; for networks that were trained with RandomRotate90.
+
+    Raises: ConfigError where quarter turns are asked for and the pictures are not square.
+    """
+
+    def __init__(self, info: ClockInfo, /, *, backbone: Backbone, head: Head, turn_average: bool = False) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.turn_average = _checked_turns(turn_average, info, "model clock_net")
+
+    def forward(self, images: Tensor) -> ClockOutput:
+        """[B, C, H, W] -> whatever the head gives."""
+        return _looked_at(self, lambda turned: self.head(self.backbone(turned)), images)
+
+
+def _checked_turns(turn_average: bool, info: ClockInfo, owner: str) -> bool:
+    _, height, width = info.input_shape
+    if turn_average and height != width:
+        raise ConfigError(
+            f"{owner}: turn_average turns pictures by 90 degrees and needs square ones, got {height}x{width}; "
+            "make them square under transforms.train and transforms.eval, or set turn_average to false"
+        )
+    return turn_average
+
+
+def _looked_at(model: ClockTwoHead | ClockNet, read: Callable[[Tensor], ClockOutput], images: Tensor) -> ClockOutput:
+    """What `read` gives once, or, if the model is to average and does not learn, over the four quarter turns."""
+    if not model.turn_average or any(module.training for module in model.modules()):
+        return read(images)
+    outputs = [read(images.rot90(turns, (2, 3))) for turns in range(4)]
+    kind = type(outputs[0])
+    names = [field.name for field in dataclasses.fields(kind)]
+    return kind(*(_mean_of_turns(kind, torch.stack([getattr(output, name) for output in outputs])) for name in names))
+
+
+def _mean_of_turns(kind: type[ClockOutput], values: Tensor) -> Tensor:
+    """[4, B, N] one field of the outputs -> [B, N]."""
+    if kind is HandVectors:
+        return values.mean(0)
+    if kind is Fractions:  # 0.99 and 0.01 are neighbours: their mean is 0, not 0.5
+        angles = 2 * torch.pi * values
+        return torch.atan2(angles.sin().mean(0), angles.cos().mean(0)) / (2 * torch.pi) % 1
+    return values.float().log_softmax(2).mean(0)
 
 
 def _report_layers(input_shape: Shape, dropout: float, owner: str) -> nn.Sequential:

@@ -53,7 +53,7 @@ class SyntheticClocks(Dataset[TimeTarget]):
         channels: 1 for grey, 3 for colour.
         seed: another one gives other pictures.
         styles: `train`, or `held_back` for fonts, hands, edges and marks that `train` never shows; `single` is one design:
-            1 to 12 in a sans-serif, bold hour marks, tapering hands.
+            1 to 12 in a sans-serif, bold hour marks, tapering hands, dark on a light face.
         turn_deg: dials are turned by up to this much either way.
         tilt_deg: dials are seen from up to this much aside.
         light: strength of shading, glare and shadows.
@@ -115,7 +115,7 @@ class _Dial:
 
     def __init__(self, stock: Stock, nuisances: Nuisances, size: int, channels: int, rng: np.random.Generator) -> None:
         self.stock, self.nuisances, self.size, self.channels, self.rng = stock, nuisances, size, channels, rng
-        self.paper, self.ink, around = _colours(rng)
+        self.paper, self.ink, around = _colours(stock.dark_faces, rng)
         self.numerals = str(rng.choice(stock.numerals))
         self.marks = str(rng.choice(stock.marks))
         if self.marks == "none" and self.numerals == "none":
@@ -227,10 +227,10 @@ class _Dial:
         return self.paper + (self.ink - self.paper) * share
 
 
-def _colours(rng: np.random.Generator) -> tuple[Colour, Colour, Colour]:
-    """Of the face, of what is printed and the hands, and of the surroundings."""
+def _colours(dark_faces: float, rng: np.random.Generator) -> tuple[Colour, Colour, Colour]:
+    """Of the face, of what is printed and the hands, and of the surroundings; the share `dark_faces` has light ink on dark."""
     light, dark = rng.uniform(165, 250), rng.uniform(5, 70)
-    paper, ink = (light, dark) if rng.random() < 0.75 else (dark, light)
+    paper, ink = (light, dark) if rng.random() < 1 - dark_faces else (dark, light)
     return paper + rng.uniform(-18, 18, 3), ink + rng.uniform(-18, 18, 3), rng.uniform(20, 240) + rng.uniform(-35, 35, 3)
 
 

@@ -85,8 +85,11 @@ class ClockTask(Task[TimeTarget, Tensor, ClockOutput, TimePrediction]):
         """'' is joint decoding, `independent` each hand by itself."""
         return {"": prediction, "independent": dataclasses.replace(prediction, time_min=prediction.independent_min)}
 
-    def describe(self, prediction: TimePrediction) -> Mapping[str, Any]:
-        """{"time": "3:59", "error_min_expected": minutes, "confidence": probability of being exact, "time_independent": "4:59"}."""
+    def describe(self, prediction: TimePrediction, size: tuple[int, int]) -> Mapping[str, Any]:
+        """{"time": "3:59", "error_min_expected": minutes, "confidence": probability of being exact, "time_independent": "4:59"}.
+
+        Error and confidence are the network's own estimates, which are too sure on clocks unlike those it was trained with.
+        """
         return {
             "time": clock_text(int(prediction.time_min)),
             "error_min_expected": round(float(prediction.error_min_expected), 3),

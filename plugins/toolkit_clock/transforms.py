@@ -15,18 +15,19 @@ from toolkit.errors import ConfigError
 
 
 class StretchDarkStrokes(albumentations.ImageOnlyTransform):  # type: ignore[misc]  # albumentations' classes are untyped here
-    """Make the darkest strokes black and everything from the dial's grey on white, stretching what lies between.
+    """Make the darkest strokes black and the brightest parts white, stretching what lies between; for dark ink on light faces.
 
     Levels are taken from each picture's own histogram, so a dim or pale picture comes out like any other. Where both levels meet
     the picture is left alone. After course report S3, which stretches "the dark strokes" before training; its levels are not known.
 
     Args:
         dark: share of the picture's values that become black.
-        bright: share of the values that lie below what becomes white.
+        bright: share of the values that lie below what becomes white. Where more of the picture than this is darker than the hands (a
+            dark wall around a light dial), hands and dial both become white: keep it above the share of the surroundings.
         p: probability of applying it.
     """
 
-    def __init__(self, dark: float = 0.02, bright: float = 0.5, p: float = 1.0) -> None:
+    def __init__(self, dark: float = 0.02, bright: float = 0.9, p: float = 1.0) -> None:
         if not 0 <= dark < bright <= 1:
             raise ConfigError(f"StretchDarkStrokes has dark {dark} and bright {bright}; expected 0 <= dark < bright <= 1")
         super().__init__(p=p)

@@ -89,8 +89,9 @@ class TimePrediction:
     Args:
         time_min: [] or [B] int64, the reading that counts (see `ClockTask.readings`).
         independent_min: [] or [B] int64, each hand read by itself.
-        error_min_expected: [] or [B] float32, minutes that `time_min` is expected to be off by, as the network sees it.
-        confidence: [] or [B] float32, how probable it is that `joint` decoding is exact, in [0, 1].
+        error_min_expected: [] or [B] float32, minutes that `time_min` is expected to be off by in the network's own estimate, which is not
+            calibrated and was measured too low on pictures it was not trained with (see README).
+        confidence: [] or [B] float32, how probable it is that `joint` decoding is exact, in [0, 1], by the same estimate.
     """
 
     time_min: Tensor

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from toolkit.errors import ConfigError
-from toolkit_clock.losses import ErrorMixture, ExpectedCircularError, TimeCrossEntropy, TimeSquaredError
+from toolkit_clock.losses import ErrorMixture, ExpectedCircularError, TimeCrossEntropy, TimeSquaredError, spread_hands
+from toolkit_clock.task import ClockTask
 from toolkit_clock.types import ClockInfo, ClockOutput, Fractions, HandLogits, HandVectors, TimeLogits
 
 INFO = ClockInfo((1, 8, 8))
@@ -40,6 +41,25 @@ def test_a_spread_target_is_a_normal_distribution_on_the_circle() -> None:
     expected = -(target * logits.log_softmax(1).numpy()[0]).sum()
     loss = TimeCrossEntropy(INFO, minute_weight=1.0, spread_min=1.5, label_smoothing=0.1)
     assert values(loss, HandLogits(torch.zeros(1, 12), logits), TRUTH[:1])["minute_cross_entropy"] == pytest.approx([expected], rel=1e-5)
+
+
+def test_near_the_full_hour_the_hour_is_spread_as_the_minute_is() -> None:
+    weights = [math.exp(-(n**2) / 2) for n in range(-12, 13)]  # of the minutes around 3:59, deviation 1
+    past_four = sum(weights[13:]) / sum(weights)  # 0.3005
+    logits = torch.randn(1, 12, generator=torch.Generator().manual_seed(1))
+    said = logits.log_softmax(1)[0].tolist()
+    expected = -(1 - past_four) * said[3] - past_four * said[4]
+    loss = TimeCrossEntropy(INFO, hour_weight=1.0, spread_min=1.0)
+    assert values(loss, HandLogits(logits, torch.zeros(1, 60)), TRUTH[:1])["hour_cross_entropy"] == pytest.approx([expected], rel=1e-5)
+
+
+@pytest.mark.parametrize("spread_min", [0.0, 0.7, 1.0])
+def test_a_network_that_says_exactly_its_targets_is_read_right_at_every_time(spread_min: float) -> None:
+    every_time = torch.arange(720)
+    hours, minutes = spread_hands(every_time, spread_min)
+    output = HandLogits(hours.clamp(min=1e-9).log(), minutes.clamp(min=1e-9).log())
+    read = ClockTask(INFO).decode(output, torch.eye(3).expand(720, 3, 3)).time_min
+    assert read.tolist() == every_time.tolist()
 
 
 def test_squared_errors_by_hand() -> None:

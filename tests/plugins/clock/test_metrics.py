@@ -33,11 +33,32 @@ def test_errors_are_those_of_numpy() -> None:
         "common_sense_error_p95_min": np.percentile(errors, 95, method="inverted_cdf"),
         "errors_30_min_share": pytest.approx((errors >= 30).mean()),
         "errors_30_min_count": (errors >= 30).sum(),
+        "errors_full_hour_count": sum(
+            min(int(b) % 60, -int(b) % 60) <= 5 and 55 <= error <= 65 for b, error in zip(truth, errors, strict=True)
+        ),
     }
 
 
 def test_an_error_of_exactly_thirty_minutes_is_gross() -> None:
     assert scored(CommonSenseError(INFO), [0, 0, 0], [29, 30, 690])["errors_30_min_count"] == 2
+
+
+@pytest.mark.parametrize(
+    ("read", "truth", "is_counted"),
+    [
+        (60 + 59, 59, 1),  # K6: 1:59 for 0:59
+        (2 * 60, 3 * 60, 1),
+        (4 * 60 + 54, 3 * 60 + 59, 1),  # 55 minutes
+        (3 * 60 + 6, 2 * 60 + 1, 1),  # 65 minutes
+        (11 * 60 + 58, 58, 1),  # over the twelve
+        (3 * 60 + 53, 2 * 60 + 59, 0),  # 54 minutes
+        (4 * 60 + 6, 3 * 60 + 6, 0),  # an hour off, but where the hour hand is clearly past the hour
+        (3 * 60, 5 * 60, 0),  # two hours
+        (3 * 60 + 1, 3 * 60, 0),
+    ],
+)
+def test_an_hour_off_near_the_full_hour_is_counted_by_itself(read: int, truth: int, is_counted: int) -> None:
+    assert scored(CommonSenseError(INFO), [read], [truth])["errors_full_hour_count"] == is_counted
 
 
 def test_shares_are_counted_by_hand() -> None:

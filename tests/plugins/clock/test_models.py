@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import pytest
+import scipy.special
 import torch
 from torch import Tensor, nn
 
 from toolkit.errors import ConfigError
 from toolkit.models.dropout import Dropout
 from toolkit.models.flatten import Flatten
-from toolkit.models.model import count_parameters, output_shape
-from toolkit_clock.models import Circular, ClockConvNet, ClockTrunk, ClockTwoHead, Regression, Single720, TwoHead
-from toolkit_clock.types import ClockInfo, HandVectors
+from toolkit.models.model import Head, count_parameters, output_shape
+from toolkit_clock.models import Circular, ClockConvNet, ClockNet, ClockTrunk, ClockTwoHead, Regression, Single720, TwoHead
+from toolkit_clock.types import ClockInfo, Fractions, HandLogits, HandVectors
 
 INFO = ClockInfo((1, 150, 150))
 
@@ -87,3 +89,71 @@ def test_heads_give_what_the_task_decodes_on_any_features() -> None:
     circular = Circular((6, 2, 5), INFO, dense=())(features)
     assert isinstance(circular, HandVectors)
     assert circular.hour.shape == circular.minute.shape == (3, 2)
+
+
+def small_net(head: str, turn_average: bool) -> ClockNet:
+    heads: dict[str, Any] = {"two_head": TwoHead, "single_720": Single720, "circular": Circular, "regression": Regression}
+    torch.manual_seed(0)
+    info = ClockInfo((1, 16, 16))
+    return ClockNet(
+        info, backbone=ClockConvNet(info.input_shape, filters=(4, 8)), head=heads[head]((8, 4, 4), info), turn_average=turn_average
+    )
+
+
+def test_quarter_turns_are_averaged_as_log_probabilities() -> None:
+    pictures = torch.rand(3, 1, 16, 16)
+    plain, turning = small_net("two_head", False).eval(), small_net("two_head", True).eval()
+    logits = [plain(torch.from_numpy(np.rot90(pictures.numpy(), turns, (2, 3)).copy())) for turns in range(4)]
+    for name in ("hour", "minute"):
+        shares = [scipy.special.softmax(getattr(each, name).detach().numpy(), 1) for each in logits]
+        expected = np.log(shares[0] * shares[1] * shares[2] * shares[3]) / 4
+        np.testing.assert_allclose(getattr(turning(pictures), name).detach(), expected, rtol=1e-4)
+        assert np.abs(expected - np.log(shares[0])).max() > 1e-3
+
+
+@pytest.mark.parametrize("head", ["two_head", "single_720", "circular", "regression"])
+def test_an_averaging_network_says_the_same_of_a_picture_in_every_quarter_turn(head: str) -> None:
+    pictures = torch.rand(2, 1, 16, 16)
+    net = small_net(head, True).eval()
+    upright, turned = net(pictures), net(pictures.rot90(1, (2, 3)))
+    assert type(upright) is type(turned)
+    for name, values in vars(upright).items():
+        torch.testing.assert_close(getattr(turned, name), values)
+
+
+def test_fractions_are_averaged_on_their_circle() -> None:
+    class AlternatingHead(Head):
+        looks = iter([0.98, 0.04, 0.98, 0.04])
+
+        def forward(self, features: Tensor) -> Fractions:
+            return Fractions(torch.full((len(features), 1), next(self.looks)))
+
+    info = ClockInfo((1, 16, 16))
+    net = ClockNet(info, backbone=ClockConvNet(info.input_shape, filters=(4,)), head=AlternatingHead(), turn_average=True).eval()
+    torch.testing.assert_close(net(torch.zeros(1, 1, 16, 16)).values, torch.tensor([[0.01]]))
+
+
+def test_a_learning_network_looks_once() -> None:
+    pictures = torch.rand(4, 1, 16, 16)
+    torch.testing.assert_close(small_net("two_head", True).train()(pictures).hour, small_net("two_head", False).train()(pictures).hour)
+
+
+def test_the_reports_network_can_average_turns_too() -> None:
+    torch.manual_seed(0)
+    pictures = torch.rand(1, 1, 94, 94)
+    net = ClockTwoHead(ClockInfo((1, 94, 94)), turn_average=True).eval()
+    upright, turned = net(pictures), net(pictures.rot90(3, (2, 3)))
+    assert isinstance(upright, HandLogits)
+    torch.testing.assert_close(turned.minute, upright.minute)
+
+
+def test_quarter_turns_of_oblong_pictures_are_refused() -> None:
+    info = ClockInfo((1, 94, 150))
+    text = (
+        "turn_average turns pictures by 90 degrees and needs square ones, got 94x150; "
+        "make them square under transforms.train and transforms.eval, or set turn_average to false"
+    )
+    with pytest.raises(ConfigError, match=f"^model clock_two_head: {text}$"):
+        ClockTwoHead(info, turn_average=True)
+    with pytest.raises(ConfigError, match=f"^model clock_net: {text}$"):
+        ClockNet(info, backbone=ClockTrunk(info.input_shape), head=TwoHead((256, 1, 2), info), turn_average=True)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import cv2
+import matplotlib
 import numpy as np
 import pytest
+from matplotlib.font_manager import get_font
 
 from toolkit_clock.dials import HANDS, STOCKS, Stock, disc, marks, numerals, turned, words
 from toolkit_clock.synthetic import Nuisances, SyntheticClocks, draw_clock
+from toolkit_clock.transforms import StretchDarkStrokes
 
 PLAIN = Nuisances(turn_deg=0, tilt_deg=0, light=0, noise=0, clutter=0)
 
@@ -55,6 +59,17 @@ def test_held_back_styles_share_no_font_hand_or_mark_with_those_to_train_with() 
         assert not set(getattr(train, field)) & set(getattr(held_back, field)), field
     assert "octagon" not in train.outlines
     assert {name for stock in STOCKS.values() for name in stock.hands} == set(HANDS)
+
+
+def test_held_back_fonts_are_of_other_families_than_those_to_train_with() -> None:
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+
+    def families(fonts: tuple[str, ...]) -> set[str]:
+        """As the files name themselves; all of DejaVu's were drawn alike."""
+        return {get_font(folder / f"{font}.ttf").family_name.split()[0] for font in fonts}
+
+    assert families(STOCKS["train"].fonts) == {"DejaVu", "STIXGeneral"}
+    assert not families(STOCKS["train"].fonts) & families(STOCKS["held_back"].fonts)
 
 
 @pytest.mark.parametrize("time_min", [3 * 60 + 59, 9 * 60, 30, 7 * 60 + 17])
@@ -152,6 +167,33 @@ def test_strengths_of_zero_leave_flat_colours() -> None:
     assert np.sort(counts)[-2:].sum() > 0.6 * picture.size  # surroundings and face
     assert len(values) > 4  # edges are smooth
     assert disc(2.0).shape == (48, 2)
+
+
+@pytest.mark.parametrize(("styles", "at_least", "at_most"), [("single", 0, 0), ("train", 35, 65)])
+def test_a_quarter_of_the_dials_is_dark_and_none_of_the_single_style(styles: Any, at_least: int, at_most: int) -> None:
+    from toolkit_clock import synthetic
+
+    dials = [synthetic._Dial(STOCKS[styles], PLAIN, 32, 1, np.random.default_rng(seed)) for seed in range(200)]
+    assert at_least <= sum(dial.paper.mean() < dial.ink.mean() for dial in dials) <= at_most  # 50 +- 2.5 * sqrt(200 * 0.25 * 0.75)
+
+
+def test_stretching_keeps_the_hands_of_the_single_style() -> None:
+    stock, nuisances = STOCKS["single"], SyntheticClocks("train").nuisances
+    for index in range(100):
+        shown, other = (draw_clock(time, stock, nuisances, 100, 1, np.random.default_rng(index)) for time in (100, 475))
+        levels = _levels(shown)
+        brighter = other.astype(int) - shown  # most where there is a hand at 1:40 and none at 7:55
+        at_hands = brighter > max(20, 0.5 * brighter.max())
+        assert at_hands.sum() > 20, index
+        assert (levels[other] - levels[shown])[at_hands].mean() > 20, index
+
+
+def _levels(picture: np.ndarray) -> np.ndarray:
+    """[256] what the picture's own stretch makes of each grey level in it."""
+    levels = np.zeros(256, np.int64)
+    levels[picture] = StretchDarkStrokes()(image=picture)["image"]
+    known = np.unique(picture)
+    return np.interp(np.arange(256), known, levels[known])
 
 
 def test_a_part_that_is_not_there_is_refused() -> None:

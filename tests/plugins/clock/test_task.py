@@ -25,10 +25,10 @@ def test_stacked_times_are_their_own_encoding() -> None:
 
 
 def test_an_answer_is_described_as_a_dial_shows_it() -> None:
-    assert TASK.describe(prediction(239, 299)) == {
+    assert TASK.describe(prediction(239, 299), (9, 9)) == {
         "time": "3:59", "error_min_expected": 0.512, "confidence": 0.8765, "time_independent": "4:59",
     }  # fmt: skip
-    assert TASK.describe(prediction(5, 719))["time"] == "12:05"
+    assert TASK.describe(prediction(5, 719), (9, 9))["time"] == "12:05"
 
 
 def test_both_readings_of_a_batch_can_be_scored() -> None:

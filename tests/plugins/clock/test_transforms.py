@@ -28,9 +28,16 @@ def test_levels_between_the_two_shares_are_stretched_by_hand() -> None:
 
 def test_the_levels_are_those_of_numpys_percentiles() -> None:
     picture = photo(0)
-    low, high = (int(np.percentile(picture, percent, method="inverted_cdf")) for percent in (2, 50))
+    low, high = (int(np.percentile(picture, percent, method="inverted_cdf")) for percent in (2, 90))
     expected = np.clip(np.floor((picture.astype(int) - low) * 255 / (high - low) + 0.5), 0, 255)
     np.testing.assert_array_equal(StretchDarkStrokes()(image=picture)["image"], expected)
+
+
+def test_hands_on_a_light_dial_before_a_dark_wall_stay_darker_than_the_dial() -> None:
+    picture = np.repeat([5, 10, 40, 200], [10, 50, 4, 36]).astype(np.uint8).reshape(10, 10, 1)  # wall, wall, hands, dial
+    # the level below which 50 % lie is the wall's: it would turn hands and dial white; that of 90 % is the dial's own
+    # 255 * (10 - 5) / 195 = 6.5, 255 * (40 - 5) / 195 = 45.8
+    assert np.unique(StretchDarkStrokes()(image=picture)["image"]).tolist() == [0, 7, 46, 255]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -66,6 +73,26 @@ def test_mirrored_samples_are_refused_by_name() -> None:
     sample = Sample("train/00007", photo(0), TimeTarget(torch.tensor(9)))
     with pytest.raises(DataError, match=r"^train/00007: a transform mirrors the picture, but a mirrored clock face"):
         TransformList([albumentations.HorizontalFlip(p=1)]).prepare(sample)
+
+
+def test_a_quarter_turn_keeps_the_time_in_both_engines() -> None:
+    import albumentations
+
+    turn = albumentations.RandomRotate90(p=1)
+    pictures = np.stack([photo(seed)[:16, :16] for seed in range(8)])
+    targets = TimeTarget(torch.arange(8))
+    plan = plan_device([turn], 16, 16, 1)
+    assert isinstance(plan, DevicePlan)
+    batch = plan(torch.from_numpy(pictures), targets, Draws((0,), np.arange(8)))
+    assert torch.equal(batch.targets.time_min, targets.time_min)
+    quarter_turns = [[np.rot90(picture, turns) for turns in range(4)] for picture in pictures]
+    found = [
+        next(turns for turns in range(4) if (done == four[turns]).all())
+        for done, four in zip(batch.images.numpy(), quarter_turns, strict=True)
+    ]
+    assert set(found) - {0}, "none was turned"
+    sample = TransformList([turn]).prepare(Sample("train/0", pictures[0], TimeTarget(torch.tensor(9))))
+    assert sample.target.time_min.item() == 9
 
 
 @pytest.mark.parametrize(("dark", "bright"), [(0.5, 0.5), (-0.1, 0.5), (0.1, 1.1)])
