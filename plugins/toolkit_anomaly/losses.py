@@ -12,6 +12,7 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 
+from toolkit.errors import ConfigError
 from toolkit_anomaly.difference import Difference, difference_map, foreground
 from toolkit_anomaly.types import AnomalyInfo, AnomalyOutput, PatchScores, Reconstruction
 
@@ -27,7 +28,7 @@ class _Averaged(ABC):
     def __init__(self, info: AnomalyInfo, /, *, foreground: Foreground = None) -> None:
         self.foreground = foreground
 
-    def __call__(self, output: Reconstruction, encoded: object) -> dict[str, Tensor]:
+    def __call__(self, output: AnomalyOutput, encoded: object) -> dict[str, Tensor]:
         """The one term."""
         return {self.term: _mean(output, self.difference, self.foreground)}
 
@@ -77,7 +78,7 @@ class SsimL1:
         self.ssim_weight = ssim_weight
         self.foreground = foreground
 
-    def __call__(self, output: Reconstruction, encoded: object) -> dict[str, Tensor]:
+    def __call__(self, output: AnomalyOutput, encoded: object) -> dict[str, Tensor]:
         """Two terms, `ssim` and `l1`, each with its weight."""
         return {
             "ssim": self.ssim_weight * _mean(output, "ssim", self.foreground),
@@ -99,7 +100,7 @@ class Gradient:
         self.weight = weight
         self.foreground = foreground
 
-    def __call__(self, output: Reconstruction, encoded: object) -> dict[str, Tensor]:
+    def __call__(self, output: AnomalyOutput, encoded: object) -> dict[str, Tensor]:
         """Two terms, `gradient` and `l1`."""
         return {
             "gradient": self.weight * _mean(output, "gradient", self.foreground),
@@ -113,18 +114,24 @@ class MeanScore:
     def __init__(self, info: AnomalyInfo, /) -> None:
         pass
 
-    def __call__(self, output: PatchScores, encoded: object) -> dict[str, Tensor]:
-        """One term, `mean_score`."""
+    def __call__(self, output: AnomalyOutput, encoded: object) -> dict[str, Tensor]:
+        """One term, `mean_score`. Raises: ConfigError for models that give no scores of patches."""
+        if not isinstance(output, PatchScores):
+            raise _unfit(output, "PatchScores; take loss: mse, l1, ssim, ssim_l1 or gradient")
         return {"mean_score": output.patches.float().mean(dim=(1, 2))}
 
 
 def _mean(output: AnomalyOutput, kind: Difference, distance: float | None) -> Tensor:
-    """[B] the difference averaged over all pixels, or over those of the foreground. Raises: TypeError for models without reconstruction."""
+    """[B] the difference averaged over all pixels or those of the foreground. Raises: ConfigError for models without reconstruction."""
     if not isinstance(output, Reconstruction):
-        raise TypeError(f"the model gives {type(output).__name__}; this loss needs a Reconstruction; take loss: mean_score")
+        raise _unfit(output, "a Reconstruction; take loss: mean_score")
     difference = difference_map(output.pictures, output.reconstruction, kind)
     if distance is None:
         return difference.mean(dim=(1, 2))
     with torch.no_grad():
         counted = foreground(output.pictures, distance).float()
     return (difference * counted).sum(dim=(1, 2)) / counted.sum(dim=(1, 2)).clamp_min(1)
+
+
+def _unfit(output: object, needs: str) -> ConfigError:
+    return ConfigError(f"the model gives {type(output).__name__}; this loss needs {needs}", path="loss")

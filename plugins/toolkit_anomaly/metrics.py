@@ -17,7 +17,6 @@ from toolkit_anomaly.score_bins import NUM_BINS, bin_of
 from toolkit_anomaly.types import GOOD, AnomalyInfo, AnomalyPrediction, AnomalyTruth
 
 REPORT_THRESHOLDS = (0.1, 0.15, 0.2, 0.3)
-_MAX_REGIONS = 2**15
 
 Scores = Mapping[str, float | Undefined]
 
@@ -52,22 +51,28 @@ class ImageScores(Metric[AnomalyPrediction]):
 
 
 class FalseAlarms(Metric[AnomalyPrediction]):
-    """`false_alarms`: share of the good pictures that are called defective at the task's image threshold."""
+    """`false_alarms`: share of the good pictures that are called defective at the task's image threshold.
+
+    Undefined until there is one: while the model is fitted, a threshold that will be calibrated is not known.
+    """
 
     higher_is_better: ClassVar[bool] = False
 
     def __init__(self, info: AnomalyInfo, /) -> None:
         super().__init__()
-        self.sums = {name: torch.zeros((), dtype=torch.int64) for name in ("good", "called")}
+        self.sums = {name: torch.zeros((), dtype=torch.int64) for name in ("good", "called", "without_threshold")}
 
     def update(self, prediction: AnomalyPrediction, truth: AnomalyTruth) -> None:
         """Take in a batch."""
         good = truth.kind == GOOD
         self.add("good", good.sum())
         self.add("called", (good & prediction.defective).sum())
+        self.add("without_threshold", prediction.image_threshold.isinf().sum())
 
     def compute(self) -> Scores:
         """The share."""
+        if self.sums["without_threshold"]:
+            return {"false_alarms": Undefined("the threshold is calibrated after fitting")}
         good = int(self.sums["good"])
         return {"false_alarms": int(self.sums["called"]) / good if good else Undefined("there are no good pictures")}
 
@@ -77,8 +82,9 @@ class PixelScores(Metric[AnomalyPrediction]):
 
     For each kind of defect and each threshold t: `recall@t/<defect>`, `precision@t/<defect>` and `pixel_accuracy@t/<defect>` (share of
     pixels that are right), each over the pixels of all pictures of that kind together, from whole counts; without a kind, over all
-    defective pictures. `pixel_accuracy@t/good` is over good pictures. A pixel is positive when its score is above t; morphology has no part
-    in it.
+    defective pictures. `pixel_accuracy@t/good` is over the good pictures of the test part, where it has masks: validation keeps none,
+    or every map would be read in its file's size after each epoch. A pixel is positive when its score is above t;
+    morphology has no part in it.
 
     `pixel_f1` judges the task's own masks. `pixel_f1_best` is the F1 at the best threshold for these very pixels: an upper limit, not a
     result. `pixel_auroc`, `aupro` (area under the per-region overlap up to a false positive rate of 0.3, divided by 0.3; Bergmann et al.,
@@ -109,42 +115,47 @@ class PixelScores(Metric[AnomalyPrediction]):
             "overlap": torch.zeros(NUM_BINS, dtype=torch.float64),  # each pixel of a region counts 1 / its area
             "regions": torch.zeros((), dtype=torch.int64),
             "pixels": torch.zeros(len(info.kinds), len(thresholds), 4, dtype=torch.int64),
+            "pictures": torch.zeros(len(info.kinds), dtype=torch.int64),
             "marked": torch.zeros(4, dtype=torch.int64),
         }
 
     def update(self, prediction: AnomalyPrediction, truth: AnomalyTruth) -> None:
         """Take in a batch."""
+        self.add_at("pictures", truth.kind, torch.ones_like(truth.kind))
         for kind, one, regions in _with_mask(prediction, truth):
             height, width = regions.shape
             labels = regions if self.size is None else _nearest(regions, self.size)
             scores, marked = one.map_in_file(height, width, self.size), one.mask_in_file(height, width, self.size)
             self._add_pixels(kind, scores, marked, labels > 0)
-            self._add_bins(bin_of(scores).reshape(-1), labels.reshape(-1).long())
+            most = -(-height // 2) * -(-width // 2)  # regions that do not touch, each a single pixel
+            self._add_bins(bin_of(scores).reshape(-1), labels.reshape(-1).long(), most)
 
     def _add_pixels(self, kind: Tensor, scores: Tensor, marked: Tensor, positive: Tensor) -> None:
         thresholds = torch.tensor(self.thresholds, device=scores.device)
         self.add_at("pixels", kind, _counts(scores > thresholds[:, None, None], positive)[None])
         self.add("marked", _counts(marked[None], positive)[0])
 
-    def _add_bins(self, bins: Tensor, labels: Tensor) -> None:
+    def _add_bins(self, bins: Tensor, labels: Tensor, most: int) -> None:
+        """`labels`: 0 on good pixels, then 1 to at most `most`."""
         positive = labels > 0
         self.add_at("positives", bins, positive)
         self.add_at("negatives", bins, ~positive)
-        area = torch.zeros(_MAX_REGIONS, dtype=torch.float64, device=bins.device).index_add_(0, labels, positive.double())
+        area = torch.zeros(most + 1, dtype=torch.float64, device=bins.device).index_add_(0, labels, positive.double())
         self.add_at("overlap", bins, torch.where(positive, 1 / area[labels].clamp_min(1), 0.0))
         self.add("regions", (area > 0).sum())
 
     def compute(self) -> Scores:
         """All scores by name."""
         scores: dict[str, float | Undefined] = {}
+        reasons, no_defect = [self._why_absent(kind) for kind in range(len(self.kinds))], self._why_no_defect()
         for number, threshold in enumerate(self.thresholds):
             for kind, name in enumerate(self.kinds):
-                measures = self._measures(self.sums["pixels"][kind, number].tolist(), f"no picture of '{name}'")
+                measures = _measures(self.sums["pixels"][kind, number].tolist(), reasons[kind])
                 for measure, value in measures.items():
                     if kind != GOOD or measure == "pixel_accuracy":
                         scores[f"{measure}@{threshold:g}/{name}"] = value
             over_all = self.sums["pixels"][GOOD + 1 :, number].sum(dim=0).tolist()
-            scores |= {f"{measure}@{threshold:g}": value for measure, value in self._measures(over_all, "no defective picture").items()}
+            scores |= {f"{measure}@{threshold:g}": value for measure, value in _measures(over_all, no_defect).items()}
         return scores | self._ranked()
 
     def auroc_error(self) -> float:
@@ -152,23 +163,29 @@ class PixelScores(Metric[AnomalyPrediction]):
         positives, negatives = (self.sums[name].cpu().double() for name in ("positives", "negatives"))
         return float((positives * negatives).sum() / (2 * positives.sum() * negatives.sum()))
 
-    def _measures(self, counts: list[int], nothing: str) -> dict[str, float | Undefined]:
-        tp, fp, fn, tn = counts
-        absent = Undefined("the defects of this data set have no masks" if not self.has_masks else f"{nothing} has a known mask")
-        if not sum(counts):
-            return dict.fromkeys(("recall", "precision", "pixel_accuracy"), absent)
-        return {
-            "recall": tp / (tp + fn) if tp + fn else Undefined("no pixel belongs to a defect"),
-            "precision": tp / (tp + fp) if tp + fp else Undefined("no pixel is above the threshold"),
-            "pixel_accuracy": (tp + tn) / sum(counts),
-        }
+    def _why_absent(self, kind: int) -> str:
+        """Why there may be no pixels to compare in pictures of a kind."""
+        seen = self.sums["pictures"]
+        if not seen[kind] and (kind == GOOD or seen[GOOD + 1 :].any()):
+            return f"there is no picture of '{self.kinds[kind]}'" if seen.any() else "there are no samples"
+        if kind == GOOD:
+            return "good pictures are compared pixel by pixel only in a test part with masks"
+        return f"no picture of '{self.kinds[kind]}' has a known mask" if seen[kind] and self.has_masks else self._why_no_defect()
+
+    def _why_no_defect(self) -> str:
+        """Why there may be no pixels of a defect."""
+        seen, compared = self.sums["pictures"], self.sums["pixels"]
+        if not seen[GOOD + 1 :].any():
+            return "there are no defective pictures" if seen.any() else "there are no samples"
+        if not self.has_masks:
+            return "the defects of this data set have no masks"
+        return "there are no defective pixels" if compared[GOOD + 1 :].any() else "no defective picture has a known mask"
 
     def _ranked(self) -> dict[str, float | Undefined]:
         names = ("pixel_auroc", "aupro", "pixel_f1", "pixel_f1_best")
         positives, negatives, overlap = (self.sums[name].cpu() for name in ("positives", "negatives", "overlap"))
         if not positives.sum():
-            reason = "there are no defective pixels" if self.has_masks else "the defects of this data set have no masks"
-            return dict.fromkeys(names, Undefined(reason))
+            return dict.fromkeys(names, Undefined(self._why_no_defect()))
         if not negatives.sum():
             return dict.fromkeys(names, Undefined("there are no good pixels"))
         tp, fp, fn, _ = self.sums["marked"].tolist()
@@ -178,6 +195,18 @@ class PixelScores(Metric[AnomalyPrediction]):
             "pixel_f1": f1_of(tp, fp, fn),
             "pixel_f1_best": best_f1(positives, negatives),
         }
+
+
+def _measures(counts: list[int], absent: str) -> dict[str, float | Undefined]:
+    """The three measures of true and false positives, false and true negatives; `absent` says why there may be none."""
+    tp, fp, fn, tn = counts
+    if not sum(counts):
+        return dict.fromkeys(("recall", "precision", "pixel_accuracy"), Undefined(absent))
+    return {
+        "recall": tp / (tp + fn) if tp + fn else Undefined("no pixel belongs to a defect"),
+        "precision": tp / (tp + fp) if tp + fp else Undefined("no pixel is above the threshold"),
+        "pixel_accuracy": (tp + tn) / sum(counts),
+    }
 
 
 def with_known_mask(prediction: AnomalyPrediction, truth: AnomalyTruth) -> Iterator[tuple[int, AnomalyPrediction, Tensor]]:
@@ -201,7 +230,7 @@ def _counts(predicted: Tensor, positive: Tensor) -> Tensor:
 
 
 def _nearest(regions: Tensor, size: tuple[int, int]) -> Tensor:
-    """[H, W] int16 -> [*size]: each cell takes the pixel at its centre."""
+    """[H, W] int32 -> [*size]: each cell takes the pixel at its centre."""
     resized: Any = F.interpolate(regions[None, None].float(), size, mode="nearest-exact")
     labels: Tensor = resized[0, 0].to(regions.dtype)
     return labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from annotated_types import Ge
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from torch import Tensor
 
 from toolkit.data.tree import select
@@ -23,6 +24,9 @@ from toolkit_anomaly.types import GOOD, AnomalyInfo, AnomalyPrediction
 
 MEASURES = ("recall", "precision", "pixel_accuracy")
 MEASURE_NAMES = {"recall": "recall", "precision": "precision", "pixel_accuracy": "share of pixels right"}
+_FEWEST = 50
+"""Pixels above a threshold from which on their precision is drawn; that of fewer leaps from pixel to pixel."""
+_DECADE = 10.0
 
 
 class DefectRows:
@@ -37,26 +41,29 @@ class DefectRows:
         self.count = count
 
     def __call__(self, evaluation: Evaluation[AnomalyPrediction]) -> Figure:
-        """The maps of all rows share one square-root scale, from 0 to the highest score shown; columns that nobody has are left out."""
+        """The maps of all rows share one scale, from the lowest to the highest score shown; columns that nobody has are left out.
+
+        The scale is a square root, which raises faint scores, where the highest is ten times the lowest or more.
+        """
         rows = self._chosen(evaluation.truths.kind)
         reconstructs = evaluation.predictions.reconstruction.shape[1] > 0
         columns = ["input", *(["reconstruction"] if reconstructs else []), "map", "mask", *(["true mask"] if self.info.has_masks else [])]
         figure, axes = new_figure(len(rows), len(columns), width_in=1.7 * len(columns) + 0.9, height_in=1.72 * len(rows) + 0.9, grid=False)
         predictions = [select(evaluation.predictions, index) for index, _ in rows]
-        brightest = max(float(one.scores.max()) for one in predictions) or 1.0
-        marks = f"marked where the score is above {float(predictions[0].threshold):.3g}" if torch.isfinite(predictions[0].threshold) else ""
-        figure.suptitle(
-            f"{evaluation.split}: maps from 0 to {brightest:.3g}, faint ones raised by a square root; {marks or 'no threshold yet'}",
-            size=10,
-            color=INK,
-        )
+        darkest, brightest = min(float(one.scores.min()) for one in predictions), max(float(one.scores.max()) for one in predictions)
+        root = brightest >= _DECADE * darkest
+        scale = PowerNorm(0.5 if root else 1.0, vmin=darkest, vmax=brightest if brightest > darkest else darkest + 1)
+        threshold = predictions[0].threshold
+        marks = f"marked where the score is above {float(threshold):.3g}" if torch.isfinite(threshold) else "no threshold yet"
+        span = f"maps from the lowest score shown, {darkest:.3g}, to the highest, {brightest:.3g}{' (square root)' if root else ''}"
+        figure.suptitle(f"{evaluation.split}: {span}\n{marks}", size=9.5, color=INK)
         for place, axis in enumerate(axes):
             axis.set(xticks=[], yticks=[])
             if place < len(columns):
                 axis.set_title(columns[place], size=9)
         for row, ((index, kind), one) in enumerate(zip(rows, predictions, strict=True)):
             line = axes[row * len(columns) : (row + 1) * len(columns)]
-            self._draw_row(line, evaluation, index, one, brightest)
+            self._draw_row(line, evaluation, index, one, scale)
             called = "defective" if one.defective else "good"
             line[0].set_ylabel(f"{self.info.kinds[kind]}\n(called {called})", size=8.5, color=INK, parse_math=False)
         return figure
@@ -71,7 +78,7 @@ class DefectRows:
         return rows
 
     def _draw_row(
-        self, line: list[Axes], evaluation: Evaluation[AnomalyPrediction], index: int, one: AnomalyPrediction, brightest: float
+        self, line: list[Axes], evaluation: Evaluation[AnomalyPrediction], index: int, one: AnomalyPrediction, scale: PowerNorm
     ) -> None:
         image = np.broadcast_to(evaluation.image(index), (*evaluation.image(index).shape[:2], 3))
         height, width = image.shape[:2]
@@ -79,7 +86,7 @@ class DefectRows:
         if one.reconstruction.shape[0]:
             rebuilt = one.reconstruction.permute(1, 2, 0).numpy()
             pictures.append((np.broadcast_to(rebuilt, (*rebuilt.shape[:2], 3)), {}))
-        pictures.append((one.map_in_file(height, width).numpy(), {"cmap": "inferno", "norm": PowerNorm(0.5, vmin=0, vmax=brightest)}))
+        pictures.append((one.map_in_file(height, width).numpy(), {"cmap": "inferno", "norm": scale}))
         mask = one.mask_in_file(height, width)
         pictures.append((_over(image, mask), {}))
         if self.info.has_masks:
@@ -97,10 +104,15 @@ class ThresholdSweep:
         self.info = info
 
     def __call__(self, evaluation: Evaluation[AnomalyPrediction]) -> Figure:
-        """Thresholds from the lowest scores but 5 % of good pixels to the highest of a defective one; without masks the figure says so."""
+        """Thresholds from the lowest scores but 5 % of good pixels to the highest of a defective one; without masks the figure says so.
+
+        Precision ends where fewer than 50 pixels are above the threshold.
+        """
         positives, negatives = _histograms(evaluation, len(self.info.kinds))
         if not positives.sum():
-            return _nothing("no defective pixel is known: " + ("nothing to sweep over" if self.info.has_masks else "there are no masks"))
+            no_masks = "nothing to sweep over" if self.info.has_masks else "there are no masks"
+            reason = no_masks if (evaluation.truths.kind != GOOD).any() else "there are no defective pictures"
+            return _nothing(f"no defective pixel is known: {reason}")
         figure, axes = new_figure(1, 3, width_in=12.5, height_in=3.9)
         edges = upper_edges().numpy()
         span = _span(positives, negatives)
@@ -115,8 +127,8 @@ class ThresholdSweep:
             if np.isfinite(chosen):
                 axis.axvline(chosen, color=MUTED, linestyle="--", linewidth=1)
             axis.set(xlabel="threshold", ylim=(-0.02, 1.02), title=MEASURE_NAMES[measure], xscale="log")
-            _plain_log_ticks(axis)
-        axes[0].legend(frameon=False, fontsize=8.5)
+            _few_log_ticks(axis)
+        axes[0].legend(frameon=False, fontsize=8.5, loc="lower left")  # recall is 1 there; to look for the best place takes a second
         return figure
 
 
@@ -127,24 +139,41 @@ class ScoreHistograms:
         self.info = info
 
     def __call__(self, evaluation: Evaluation[AnomalyPrediction]) -> Figure:
-        """Shares of each group, so that groups of different sizes can be compared; pixels only where masks are known."""
+        """Shares of each group, so that groups of different sizes can be compared; pixels only where masks are known.
+
+        The axis of pictures is logarithmic where the highest score is ten times the lowest one or more, as that of pixels always is.
+        """
         positives, negatives = _histograms(evaluation, len(self.info.kinds))
         with_pixels = bool(positives.sum())
         figure, axes = new_figure(1, 1 + with_pixels, width_in=5.4 * (1 + with_pixels), height_in=3.5)
         scores, kinds = evaluation.predictions.image_score, evaluation.truths.kind
         groups = {"good": scores[kinds == GOOD].numpy(), "defective": scores[kinds != GOOD].numpy()}
-        steps = np.linspace(float(scores.min()), max(float(scores.max()), float(scores.min()) + 1e-6), 26).tolist()
+        steps = _picture_steps(scores, axes[0])
         for (name, values), color in zip(groups.items(), (BLUE, ORANGE), strict=True):
             if len(values):
                 weights = np.full(len(values), 1 / len(values))
-                axes[0].hist(values, steps, weights=weights, color=color, alpha=0.6, label=f"{name} ({len(values)})")
+                axes[0].hist(
+                    values.clip(steps[0], steps[-1]), steps, weights=weights, color=color, alpha=0.6, label=f"{name} ({len(values)})"
+                )
         axes[0].set(xlabel="score of the picture", ylabel="share", title=f"Pictures ({evaluation.split})")
         _dashed(axes[0], evaluation.predictions.image_threshold)
+        if axes[0].get_xscale() == "log":
+            _few_log_ticks(axes[0])
         if with_pixels:
             _pixel_histogram(axes[1], positives.sum(axis=0), negatives.sum(axis=0), evaluation.predictions.threshold)
         for axis in axes:
-            axis.legend(frameon=False, fontsize=8.5)
+            axis.legend(frameon=False, fontsize=8.5, loc="best")  # said in words, or matplotlib warns on a busy machine that it took long
         return figure
+
+
+def _picture_steps(scores: Tensor, axes: Axes) -> list[float]:
+    """The limits of 25 bars, evenly spaced on the axis, which becomes logarithmic where the scores span a decade or more."""
+    positive = scores[scores > 0]
+    lowest, highest = float(scores.min()), float(scores.max())
+    if len(positive) and highest >= _DECADE * float(positive.min()):
+        axes.set_xscale("log")
+        return [float(step) for step in np.geomspace(float(positive.min()), highest, 26)]
+    return [float(step) for step in np.linspace(lowest, max(highest, lowest + 1e-6), 26)]
 
 
 def _pixel_histogram(axes: Axes, positives: Any, negatives: Any, threshold: Tensor) -> None:
@@ -155,8 +184,8 @@ def _pixel_histogram(axes: Axes, positives: Any, negatives: Any, threshold: Tens
         weights = counts / counts.sum()
         axes.hist(edges, steps, weights=weights, color=color, alpha=0.6, label=f"{name} ({counts.sum():,})")
     axes.set(xlabel="score of the pixel", ylabel="share", xscale="log", title="Pixels")
-    _plain_log_ticks(axes)
     _dashed(axes, threshold)
+    _few_log_ticks(axes)
 
 
 def _histograms(evaluation: Evaluation[AnomalyPrediction], kinds: int) -> tuple[Any, Any]:
@@ -170,10 +199,9 @@ def _histograms(evaluation: Evaluation[AnomalyPrediction], kinds: int) -> tuple[
 
 
 def _curves(positives: Any, negatives: Any) -> dict[str, Any]:
-    """[NUM_BINS] each measure at the upper edge of every bin; precision is NaN where nothing is above."""
+    """[NUM_BINS] each measure at the upper edge of every bin; precision is NaN where fewer than `_FEWEST` pixels are above."""
     tp, fp = (counts.sum() - counts.cumsum() for counts in (positives, negatives))
-    with np.errstate(invalid="ignore"):
-        precision = tp / np.where(tp + fp > 0, tp + fp, np.nan)
+    precision = tp / np.where(tp + fp >= _FEWEST, tp + fp, np.nan)
     accuracy = (tp + negatives.sum() - fp) / (positives.sum() + negatives.sum())
     return {"recall": tp / positives.sum(), "precision": precision, "pixel_accuracy": accuracy}
 
@@ -199,9 +227,14 @@ def _dashed(axes: Axes, threshold: Tensor) -> None:
         axes.axvline(float(threshold[0]), color=MUTED, linestyle="--", linewidth=1)
 
 
-def _plain_log_ticks(axes: Axes) -> None:
-    """0.05, 0.1, 0.2 instead of powers of ten."""
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+def _few_log_ticks(axes: Axes) -> None:
+    """0.01, 0.02, 0.05, 0.1 instead of powers of ten; fewer of them the more decades there are, so that no two labels touch."""
+    low, high = axes.get_xlim()
+    decades = math.log10(high / low)
+    if decades < 0.6:  # such as 2.3 to 2.6, where none of 1, 2 and 5 may lie
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    else:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 1.6 else (1.0, 3.0) if decades < 3.2 else (1.0,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
 

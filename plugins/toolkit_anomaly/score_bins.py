@@ -17,12 +17,13 @@ A bin spans a factor of at most 1 + 2**-11, so that two scores which differ by m
 
 
 def bin_of(scores: Tensor) -> Tensor:
-    """[...] float32 scores, 0 or more -> [...] int64 bins in their order. NaN falls into the last one.
+    """[...] float32 scores, 0 or more -> [...] int64 bins in their order. NaN of either sign falls into the last one.
 
     >>> bin_of(torch.tensor([0.0, 0.5, 0.5001, 0.501])).diff().tolist()
     [38912, 0, 4]
     """
-    bits = scores.float().contiguous().view(torch.int32)  # positive floats are ordered as their bits are
+    known = scores.float().nan_to_num(nan=torch.inf, posinf=torch.inf)  # the bits of a NaN with a sign are those of a negative number
+    bits = known.contiguous().view(torch.int32)  # positive floats are ordered as their bits are
     return ((bits >> _DROPPED) - _FIRST).clamp(0, NUM_BINS - 1).long()
 
 
@@ -35,11 +36,18 @@ def upper_edges() -> Tensor:
 def threshold_leaving(counts: Tensor, share: float) -> float:
     """The lowest bin edge that at most `share` of the counted scores reach.
 
+    It lies between 2**-20 and 2**12, the ends of the bins: lower scores count as if they were just below the lower end, and where more
+    than `share` of them are 2**12 or higher, it is 2**12 although more reach it.
+
     Args:
         counts: [NUM_BINS] int64.
         share: in [0, 1).
+
+    Raises: ValueError if nothing was counted.
     """
     total = int(counts.sum())
+    if total == 0:
+        raise ValueError("no scores were counted; a threshold needs at least one")
     above = counts.flip(0).cumsum(0).flip(0)  # in this bin or a higher one
     allowed = int((above <= share * total).long().argmax())  # the first bin that few enough reach
     if above[allowed] > share * total:

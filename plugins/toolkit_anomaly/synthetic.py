@@ -71,7 +71,7 @@ class SyntheticNuts(Dataset[KindTarget]):
         picture = picture + generator.normal(0, 0.008, picture.shape).astype(np.float32)
         image: Pixels = (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
         label = torch.tensor(kind)
-        regions = torch.empty(*image.shape[:2], 0, dtype=torch.int16) if self.split == "train" else regions_of(mask > 0.5)
+        regions = torch.empty(*image.shape[:2], 0, dtype=torch.int32) if self.split == "train" else regions_of(mask > 0.5)
         name = self.info.kinds[kind]
         return Sample(f"{self.split}/{name}/{index:04d}", image, KindTarget(label), AnomalyTruth(label, regions))
 

@@ -54,7 +54,8 @@ class AnomalyTask(Task[KindTarget, EncodedKind, AnomalyOutput, AnomalyPrediction
         difference: of picture and reconstruction; not read for models without one.
         smoothing: sigma of the Gaussian that maps are blurred with, in pixels of the map; 0 for none.
         foreground: pixels that differ by at most this much from the colour of the picture's own edge score 0 (holes within the object do
-            not count as edge); for objects on a plain background. None: all pixels count.
+            not count as edge); for objects on a plain background. In units of the pictures that the model sees: 0 to 1, or what
+            `Normalize` makes of them. None: all pixels count.
         threshold: a pixel whose score is above it is marked; calibrated: so that of the pixels of good validation pictures at most the
             share `pixel_false_alarms` is marked.
         pixel_false_alarms: that share.

@@ -31,7 +31,7 @@ class AnomalyTruth:
 
     Args:
         kind: [] or [B] int64, an index into `AnomalyInfo.kinds`.
-        regions: [H, W, 1] int16, 0 where the picture is good, 1, 2, ... on its connected defects (8 neighbours); or [H, W, 0]
+        regions: [H, W, 1] int32, 0 where the picture is good, 1, 2, ... on its connected defects (8 neighbours); or [H, W, 0]
             where no mask is kept (training pictures, data sets without masks): the size is then known and nothing else.
             Batched: [B, H, W, 1 or 0], or a tuple of them where sizes differ.
     """

@@ -8,6 +8,7 @@ import torch
 from annotated_types import Ge, Le, Lt, MinLen
 from torch import Tensor, nn
 
+from toolkit.errors import ConfigError
 from toolkit_anomaly.models.corruption import corrupted
 from toolkit_anomaly.types import AnomalyInfo, Reconstruction
 
@@ -34,7 +35,7 @@ class ConvAutoencoder(nn.Module):
         corruption: share of the training pictures into which foreign patches are drawn; the network is to give back the clean picture.
             The idea is that of DRAEM (Zavrtanik, Kristan, Skocaj, ICCV 2021), without its second network and its picture library.
 
-    Raises: ValueError if the options or the size of the pictures do not go together.
+    Raises: ConfigError if the options or the size of the pictures do not go together.
     """
 
     def __init__(
@@ -53,7 +54,8 @@ class ConvAutoencoder(nn.Module):
         super().__init__()
         side, factor = _checked_size(info.input_shape, channels, strides)
         if skips and not corruption:
-            raise ValueError("skips without corruption let the picture pass around the bottleneck; set corruption above 0 or skips: false")
+            reason = "skips without corruption let the picture pass around the bottleneck; set corruption above 0 or skips: false"
+            raise ConfigError(reason, path="model.skips")
         picture_channels = info.input_shape[0]
         self.corruption = corruption
         self.skips = skips
@@ -115,9 +117,11 @@ def _layer(convolution: nn.Module, channels: int, batch_norm: bool, slope: float
 def _checked_size(input_shape: tuple[int, int, int], channels: tuple[int, ...], strides: tuple[int, ...]) -> tuple[tuple[int, int], int]:
     """Height and width of the pictures, and by how much the encoder divides them."""
     if len(channels) != len(strides):
-        raise ValueError(f"channels has {len(channels)} numbers, strides {len(strides)}; expected one of each per convolution")
+        reason = f"channels has {len(channels)} numbers, strides {len(strides)}; expected one of each per convolution"
+        raise ConfigError(reason, path="model.strides")
     _, height, width = input_shape
     factor = 2 ** strides.count(2)
     if height % factor or width % factor or not height or not width:
-        raise ValueError(f"pictures are {height} x {width}, but {strides.count(2)} strides of 2 need multiples of {factor}; add a Resize")
+        reason = f"pictures are {height} x {width}, but {strides.count(2)} strides of 2 need multiples of {factor}; add a Resize"
+        raise ConfigError(reason, path="model.strides")
     return (height, width), factor

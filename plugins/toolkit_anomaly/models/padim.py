@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from toolkit.models.model import Backbone
-from toolkit_anomaly.models.patch_features import PatchFeatures, feature_shape
+from toolkit_anomaly.models.patch_features import PatchFeatures, feature_shape, joined
 from toolkit_anomaly.types import AnomalyInfo, PatchScores
 
 
@@ -87,5 +87,5 @@ class Padim(nn.Module):
 
     def _patches(self, images: Tensor) -> Tensor:
         """[places, B, D] float32: for each place of the map its features in every picture."""
-        maps: Tensor = self.features(images).index_select(1, self.index)
+        maps: Tensor = joined(self.features(images)).index_select(1, self.index)
         return maps.flatten(2).permute(2, 0, 1)

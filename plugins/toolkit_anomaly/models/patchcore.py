@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
 from toolkit.models.model import Backbone
-from toolkit_anomaly.models.patch_features import PatchFeatures, feature_shape
+from toolkit_anomaly.models.patch_features import PatchFeatures, feature_shape, joined
 from toolkit_anomaly.types import AnomalyInfo, PatchScores
 
 _CHUNK = 4096
@@ -20,7 +20,8 @@ _CHUNK = 4096
 class PatchCore(nn.Module):
     """PatchCore (Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022).
 
-    Fitted in one pass (`fit: {name: one_pass}`). Features are averaged over 3x3 neighbours; a greedy coreset of them is the memory. A patch
+    Fitted in one pass (`fit: {name: one_pass}`). Each layer's features are averaged over 3x3 neighbours in the layer's own
+    size, then enlarged to the finest layer and put side by side (3.1); a greedy coreset of them is the memory (3.2). A patch
     scores its distance to the nearest remembered one; a picture the score of its strangest patch, weighted by how lonely the memory is
     there (equation 7). Without pretrained weights the features are those of a random network.
 
@@ -94,9 +95,9 @@ class PatchCore(nn.Module):
         self._observed = []
 
     def _patches(self, images: Tensor) -> Tensor:
-        """[B, places, D] float32, each averaged with its neighbours; those beyond the edge are left out of the mean."""
-        pooled = F.avg_pool2d(self.features(images), 3, stride=1, padding=1, count_include_pad=False)
-        return pooled.flatten(2).mT.contiguous()
+        """[B, places, D] float32, each averaged with its neighbours in its layer; those beyond the edge are left out of the mean."""
+        averaged = [F.avg_pool2d(maps, 3, stride=1, padding=1, count_include_pad=False) for maps in self.features(images)]
+        return joined(averaged).flatten(2).mT.contiguous()
 
     def _loneliness(self, patches: Tensor, strangest: Tensor, nearest: Tensor, highest: Tensor) -> Tensor:
         """[B, 1] 1 - softmax of the distance to the nearest memory among the distances to that memory's neighbours (equation 7)."""

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from toolkit.errors import DataError
-from toolkit_anomaly.datasets import anomaly_folder, mvtec
+from toolkit.errors import ConfigError, DataError
+from toolkit_anomaly.datasets import anomaly_folder, mvtec, regions_of
 
 
 def write(file: Path, value: int = 90, size: tuple[int, int] = (10, 8), block: bool = False) -> None:
@@ -75,10 +75,59 @@ def test_all_pictures_without_mask_and_masks_without_picture_are_named(category:
     with pytest.raises(DataError) as caught:
         mvtec("train", root=str(category))
     lines = str(caught.value).splitlines()
-    assert lines[0].endswith("3 pictures and masks do not match; remove the folder of masks to score whole pictures only")
+    assert lines[0].endswith(": 3 pictures or masks are out of place (without a folder of masks whole pictures are scored)")
     assert lines[1].endswith("test/crack/001.png: has no mask; expected " + str(category / "ground_truth/crack/001_mask.png"))
     assert lines[2].endswith(f"ground_truth/hole/9_mask.png: is a mask without a picture in {category / 'test/hole'}")
     assert lines[3].endswith(f"ground_truth/dent: masks without pictures; expected {category / 'test/dent'}")
+
+
+def listed(error: pytest.ExceptionInfo[DataError], root: Path) -> list[str]:
+    """The lines below the first, without the root."""
+    return [line.strip().replace(f"{root}/", "") for line in str(error.value).splitlines()[1:]]
+
+
+def test_every_one_of_many_mismatches_is_named(category: Path) -> None:
+    for n in range(10, 45):
+        write(category / f"test/crack/{n:03d}.png")
+    with pytest.raises(DataError, match=": 35 pictures or masks are out of place") as caught:
+        mvtec("train", root=str(category))
+    names = [line.split(":")[0] for line in listed(caught, category)]
+    assert names == [f"test/crack/{n:03d}.png" for n in range(10, 45)]
+
+
+def test_pictures_where_none_are_read_are_named(category: Path) -> None:
+    for name in ("train/0.png", "train/good/sub/1.png", "test/2.png", "test/good/sub/3.png", "test/crack/a/b/4.png", "test/hole/.x/5.png"):
+        write(category / name)
+    with pytest.raises(DataError, match=": 5 pictures or masks are out of place") as caught:
+        mvtec("test", root=str(category))
+    assert listed(caught, category) == [
+        "train/0.png: is not read, it lies beside the folders of pictures; move it into one",
+        "train/good/sub/1.png: is not read, it lies too deep; move it to train/good",
+        "test/2.png: is not read, it lies beside the folders of pictures; move it into one",
+        "test/good/sub/3.png: is not read, it lies too deep; move it to test/good",
+        "test/crack/a/b/4.png: is not read, it lies too deep; move it to test/crack",
+    ]
+
+
+def test_two_pictures_that_would_share_a_mask_are_named(category: Path) -> None:
+    write(category / "test/crack/001.jpg")
+    with pytest.raises(DataError, match=r"crack/001.png: is named as 001.jpg, and one mask cannot be that of both; rename one"):
+        mvtec("test", root=str(category))
+
+
+def test_an_empty_folder_of_a_defect_holds_none(category: Path) -> None:
+    (category / "test/dent").mkdir()
+    test = mvtec("test", root=str(category))
+    assert test.info.kinds == ("good", "crack", "dent", "hole")
+    assert [int(sample.truth.kind) for sample in test] == [0, 0, 1, 1, 3]
+
+
+def test_more_regions_than_16_bits_can_number_are_told_apart() -> None:
+    mask = np.zeros((400, 400), bool)
+    mask[::2, ::2] = True
+    regions = regions_of(mask)
+    assert regions.min() == 0
+    assert regions.unique().numel() == 40_000 + 1
 
 
 def test_two_masks_for_one_picture_are_refused(category: Path) -> None:
@@ -89,7 +138,9 @@ def test_two_masks_for_one_picture_are_refused(category: Path) -> None:
 
 def test_a_mask_of_another_size_than_its_picture_is_named_with_both_sizes(category: Path) -> None:
     write(category / "ground_truth/hole/7.png", size=(8, 6), block=True)
-    with pytest.raises(DataError, match=r"hole/7.png: the mask is 6x8, but its picture .*hole/7.jpg is 12x16; expected one size"):
+    with pytest.raises(
+        DataError, match=r"hole/7.png: the mask is 6 high, 8 wide, but its picture .*hole/7.jpg is 12 high, 16 wide; expected"
+    ):
         mvtec("test", root=str(category))[4]
 
 
@@ -102,7 +153,9 @@ def test_a_mask_that_marks_nothing_is_refused(category: Path) -> None:
 def test_an_empty_folder_of_good_pictures_is_refused(category: Path) -> None:
     for file in (category / "train/good").iterdir():
         file.unlink()
-    with pytest.raises(DataError, match=r"train/good: has no pictures; expected good ones to train with, at least 1"):
+    with pytest.raises(
+        DataError, match=r"train/good: has no pictures; expected good ones to train with, at least 1, in this folder itself"
+    ):
         mvtec("train", root=str(category))
 
 
@@ -164,6 +217,57 @@ def test_a_folder_without_bad_pictures_has_good_ones_to_test_with(own: Path) -> 
     test = anomaly_folder("test", root=str(own))
     assert test.info.kinds == ("good",)
     assert len(test) == 2
+
+
+def test_an_empty_folder_of_bad_pictures_holds_no_defects(own: Path) -> None:
+    for n in range(2):
+        (own / f"bad/{n}.jpg").unlink()
+    assert [int(sample.truth.kind) for sample in anomaly_folder("test", root=str(own))] == [0, 0]
+
+
+@pytest.mark.parametrize("option", ["good", "bad", "masks"])
+@pytest.mark.parametrize("name", ["../elsewhere", "/elsewhere", "good/../.."])
+def test_a_folder_that_is_not_below_root_is_refused(own: Path, option: str, name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        anomaly_folder("test", **{"root": str(own), option: name})
+    assert caught.value.path == f"data.{option}"
+    assert str(caught.value) == f"data.{option}: must be below root ({own}), found '{name}'; set data.root to a folder that holds all"
+
+
+def test_an_absolute_folder_below_root_is_read(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(own.parent)
+    monkeypatch.setenv("TOOLKIT_DATA", ".")
+    test = anomaly_folder("test", root=own.name, bad=str(own / "bad"))
+    assert [sample.id for sample in test][2:] == ["bad/0.jpg", "bad/1.jpg"]
+
+
+@pytest.mark.parametrize("option", ["bad", "masks"])
+def test_a_folder_that_was_named_must_be_there(own: Path, option: str) -> None:
+    with pytest.raises(DataError) as caught:
+        anomaly_folder("test", **{"root": str(own), option: "defekt"})
+    assert str(caught.value) == f"{own}/defekt: no such folder; folders in {own}: bad, good; set data.{option} to the right one"
+
+
+def test_pictures_beside_the_folders_of_kinds_and_too_deep_ones_are_named(own: Path) -> None:
+    write(own / "bad/dent/a/2.png")
+    write(own / "good/sub/3.png")
+    with pytest.raises(DataError, match=": 4 pictures or masks are out of place") as caught:
+        anomaly_folder("train", root=str(own))
+    assert [line.split(":")[0] for line in listed(caught, own)] == ["good/sub/3.png", "bad/0.jpg", "bad/1.jpg", "bad/dent/a/2.png"]
+
+
+def test_good_pictures_may_lie_in_the_root_itself(own: Path) -> None:
+    for n in range(10):
+        (own / f"good/{n}.jpg").rename(own / f"{n}.jpg")
+    assert len(anomaly_folder("train", root=str(own), good=".")) == 8
+
+
+def test_a_folder_named_good_among_the_defects_is_refused(own: Path) -> None:
+    for n in range(2):
+        (own / f"bad/{n}.jpg").unlink()
+    write(own / "bad/good/0.png")
+    with pytest.raises(DataError, match=r"bad/good: no defect can be named 'good'; rename the folder, or move it elsewhere if its"):
+        anomaly_folder("test", root=str(own))
 
 
 def test_a_single_good_picture_is_too_few(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from toolkit.errors import ConfigError
 from toolkit_anomaly.difference import Difference, difference_map, foreground, smoothed
 from toolkit_anomaly.losses import Gradient, MeanScore, ReconstructionL1, ReconstructionMse, Ssim, SsimL1
 from toolkit_anomaly.ssim import ssim_map
@@ -98,5 +99,17 @@ def test_mixed_losses_are_the_sum_of_their_weighted_terms() -> None:
 def test_the_loss_of_one_pass_methods_is_the_mean_patch_score() -> None:
     output = PatchScores(torch.zeros(1, 3, 4, 4), torch.tensor([[[1.0, 2.0], [3.0, 6.0]]]), torch.empty(1, 0))
     assert MeanScore(INFO)(output, None)["mean_score"].tolist() == [3.0]
-    with pytest.raises(TypeError, match="gives PatchScores; this loss needs a Reconstruction; take loss: mean_score"):
-        ReconstructionMse(INFO)(output, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("loss", [ReconstructionMse, ReconstructionL1, Ssim, SsimL1, Gradient])
+def test_losses_of_reconstructions_refuse_patch_scores(loss: type[ReconstructionMse]) -> None:
+    output = PatchScores(torch.zeros(1, 3, 4, 4), torch.zeros(1, 2, 2), torch.empty(1, 0))
+    with pytest.raises(ConfigError, match=r"^loss: the model gives PatchScores; this loss needs a Reconstruction; take loss: mean_score$"):
+        loss(INFO)(output, None)
+
+
+def test_the_loss_of_one_pass_methods_refuses_reconstructions() -> None:
+    expected = "^loss: the model gives Reconstruction; this loss needs PatchScores; take loss: mse, l1, ssim, ssim_l1 or gradient$"
+    with pytest.raises(ConfigError, match=expected) as caught:
+        MeanScore(INFO)(Reconstruction(*two_pictures()), None)
+    assert caught.value.path == "loss"

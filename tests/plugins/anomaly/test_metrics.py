@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -64,6 +66,13 @@ def test_false_alarms_are_the_share_of_good_pictures_called_defective() -> None:
     good = truth.kind.numpy() == 0
     expected = (prediction.image_score.numpy()[good] > 0.3).mean()
     assert scored(FalseAlarms(INFO)) == {"false_alarms": pytest.approx(expected)}
+
+
+def test_without_a_threshold_there_is_no_share_of_false_alarms() -> None:
+    prediction, truth = some_results()
+    metric = FalseAlarms(INFO)
+    metric.update(replace(prediction, image_threshold=torch.full_like(prediction.image_threshold, torch.inf)), truth)
+    assert metric.compute() == {"false_alarms": Undefined("the threshold is calibrated after fitting")}
 
 
 def test_pixel_measures_are_whole_counts_over_all_pictures_of_a_kind() -> None:
@@ -163,7 +172,10 @@ def test_without_masks_pixel_scores_are_undefined_and_image_scores_are_not() -> 
     metric, images = PixelScores(info), ImageScores(info)
     metric.update(prediction, unknown)
     images.update(prediction, unknown)
-    assert set(metric.compute().values()) == {Undefined("the defects of this data set have no masks")}
+    good = {f"pixel_accuracy@{t:g}/good" for t in (0.1, 0.15, 0.2, 0.3)}
+    assert {score for name, score in metric.compute().items() if name not in good} == {
+        Undefined("the defects of this data set have no masks")
+    }
     assert numbers(images).keys() == {"image_auroc", "image_f1", "image_f1_best"}
 
 
@@ -175,8 +187,51 @@ def test_without_defects_all_but_false_alarms_and_good_pixels_are_undefined() ->
     images.update(select(prediction, good), select(truth, good))
     assert set(images.compute().values()) == {Undefined("there are no defective pictures")}
     assert numbers(pixels).keys() == {f"pixel_accuracy@{t:g}/good" for t in (0.1, 0.15, 0.2, 0.3)}
+    assert pixels.compute()["recall@0.1/hole"] == Undefined("there are no defective pictures")
+    assert pixels.compute()["pixel_auroc"] == Undefined("there are no defective pictures")
+
+
+@pytest.mark.parametrize("has_masks", [True, False])
+def test_validation_whose_good_pictures_keep_no_masks_does_not_blame_the_masks(has_masks: bool) -> None:
+    info = AnomalyInfo((3, 16, 16), ("good", "crack", "hole"), has_masks)
+    prediction, truth = some_results()
+    good = (truth.kind == 0).nonzero().flatten()
+    pixels = PixelScores(info)
+    pixels.update(select(prediction, good), AnomalyTruth(truth.kind[good], torch.empty(len(good), 16, 16, 0)))
+    reasons = {name: score.reason for name, score in pixels.compute().items() if isinstance(score, Undefined)}
+    assert reasons.keys() == pixels.compute().keys()
+    of_good = [reasons.pop(f"pixel_accuracy@{t:g}/good") for t in (0.1, 0.15, 0.2, 0.3)]
+    assert set(of_good) == {"good pictures are compared pixel by pixel only in a test part with masks"}
+    assert set(reasons.values()) == {"there are no defective pictures"}
+
+
+def test_a_kind_without_pictures_and_one_without_masks_are_told_apart() -> None:
+    info = AnomalyInfo((3, 16, 16), ("good", "crack", "hole", "cut"), True)
+    prediction, truth = some_results(count=3)
+    ragged = (truth.regions[0], truth.regions[1], torch.empty(16, 16, 0))
+    pixels = PixelScores(info)
+    pixels.update(prediction, AnomalyTruth(truth.kind, ragged))
     assert pixels.compute()["recall@0.1/hole"] == Undefined("no picture of 'hole' has a known mask")
-    assert pixels.compute()["pixel_auroc"] == Undefined("there are no defective pixels")
+    assert pixels.compute()["recall@0.1/cut"] == Undefined("there is no picture of 'cut'")
+    assert "recall@0.1/crack" in numbers(pixels)
+
+
+def test_without_samples_every_reason_says_so() -> None:
+    assert set(PixelScores(INFO).compute().values()) == {Undefined("there are no samples")}
+    assert set(ImageScores(INFO).compute().values()) == {Undefined("there are no samples")}
+
+
+def test_the_overlap_counts_every_one_of_more_regions_than_16_bits_can_number() -> None:
+    mask = np.zeros((400, 400), bool)
+    mask[::2, ::2] = True
+    scores = torch.from_numpy(np.where(mask, 0.5, 0.1).astype(np.float32))[None]
+    prediction, _ = some_results(count=1)
+    one = AnomalyPrediction(scores, scores > 0.3, *[getattr(prediction, n) for n in FIELDS])
+    pixels = PixelScores(INFO)
+    pixels.update(one, AnomalyTruth(torch.tensor([1]), regions_of(mask)[None]))
+    assert pixels.sums["regions"] == 40_000
+    assert pixels.sums["overlap"].sum() == pytest.approx(40_000)
+    assert numbers(pixels)["aupro"] == pytest.approx(1.0)
 
 
 def test_without_good_pictures_the_image_auroc_is_undefined() -> None:

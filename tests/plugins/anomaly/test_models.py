@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from toolkit.errors import ConfigError
 from toolkit.models.model import Backbone, count_parameters
 from toolkit_anomaly.models.autoencoder import ConvAutoencoder
 from toolkit_anomaly.models.corruption import corrupted
@@ -98,13 +100,13 @@ def test_corruption_changes_some_pixels_of_about_the_stated_share_of_pictures() 
 @pytest.mark.parametrize(
     ("side", "options", "message"),
     [
-        (18, {}, r"pictures are 18 x 18, but 2 strides of 2 need multiples of 4; add a Resize"),
-        (16, {"strides": (2,)}, r"channels has 2 numbers, strides 1; expected one of each per convolution"),
-        (16, {"skips": True}, r"skips without corruption let the picture pass around the bottleneck"),
+        (18, {}, r"model.strides: pictures are 18 x 18, but 2 strides of 2 need multiples of 4; add a Resize"),
+        (16, {"strides": (2,)}, r"model.strides: channels has 2 numbers, strides 1; expected one of each per convolution"),
+        (16, {"skips": True}, r"model.skips: skips without corruption let the picture pass around the bottleneck"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(side: int, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         ConvAutoencoder(info(side), **(SMALL | options))
 
 
@@ -151,6 +153,24 @@ def test_patchcore_with_the_whole_memory_is_brute_force_nearest_neighbour(backbo
         assert output.image_score[index].item() == pytest.approx(equation_7(every[index], known.reshape(-1, 6), asked[index], 4), rel=1e-4)
 
 
+def test_patchcore_averages_each_layer_in_its_own_size_before_enlarging_it(backbone: TwoMaps) -> None:
+    generator = torch.Generator().manual_seed(5)
+    images, new = torch.rand(2, 3, 16, 16, generator=generator), torch.rand(1, 3, 16, 16, generator=generator)
+    model = fitted(PatchCore(info(16), backbone=backbone, layers=("first", "second"), share=1.0, neighbours=1), images)
+    known, asked = (layer_by_layer(backbone, pictures) for pictures in (images, new))
+    every = np.linalg.norm(asked[0][:, None] - known.reshape(1, -1, 10), axis=-1)  # [64, 128]
+    assert np.allclose(model(new).patches.flatten().numpy(), every.min(axis=1), atol=1e-5)
+
+
+def layer_by_layer(backbone: TwoMaps, images: Tensor) -> np.ndarray:
+    """[B, 64, 10] by loops and OpenCV: 4 averaged features at 8 x 8, and 6 averaged at 4 x 4, then enlarged to 8 x 8."""
+    with torch.no_grad():
+        fine, coarse = backbone.first(images), backbone.second(backbone.first(images).relu())
+    averaged = neighbour_means(coarse).reshape(-1, 4, 4, 6).astype(np.float32)
+    enlarged = np.stack([cv2.resize(one, (8, 8), interpolation=cv2.INTER_LINEAR) for one in averaged]).reshape(-1, 64, 6)
+    return np.concatenate([neighbour_means(fine), enlarged], axis=2)
+
+
 def neighbour_means(features: Tensor) -> np.ndarray:
     """[B, D, H, W] -> [B, H W, D], each the mean over those of its 3x3 neighbours that exist, by loops."""
     values = features.numpy()
@@ -194,10 +214,10 @@ def test_nearest_neighbours_are_found_chunk_by_chunk() -> None:
 
 
 @pytest.mark.parametrize("model_type", [Padim, PatchCore])
-def test_several_layers_are_put_together_at_the_size_of_the_first(model_type: Any, backbone: TwoMaps) -> None:
-    model = fitted(model_type(info(16), backbone=backbone, layers=("first", "second")), torch.rand(4, 3, 16, 16))
+@pytest.mark.parametrize("layers", [("first", "second"), ("second", "first")])
+def test_several_layers_are_put_together_at_the_size_of_the_finest(model_type: Any, layers: tuple[str, str], backbone: TwoMaps) -> None:
+    model = fitted(model_type(info(16), backbone=backbone, layers=layers), torch.rand(4, 3, 16, 16))
     assert (model.height, model.width) == (8, 8)
-    assert model.features(torch.rand(1, 3, 16, 16)).shape == (1, 10, 8, 8)
     assert model(torch.rand(2, 3, 16, 16)).patches.shape == (2, 8, 8)
 
 
@@ -211,8 +231,15 @@ def test_what_was_fitted_comes_back_from_its_weights(model_type: Any, backbone: 
 
 
 def test_a_layer_that_the_backbone_does_not_have_is_named_with_the_nearest(backbone: TwoMaps) -> None:
-    with pytest.raises(ValueError, match="the backbone has no module 'frist'; nearest: first"):
+    with pytest.raises(ConfigError, match=r"^model.layers: the backbone has no module 'frist'; nearest: first$"):
         PatchCore(info(16), backbone=backbone, layers=("frist",))
+
+
+def test_a_layer_that_gives_no_maps_is_named(backbone: TwoMaps) -> None:
+    backbone.pooled = nn.Flatten()
+    backbone.forward = lambda images: backbone.pooled(backbone.first(images))  # type: ignore[method-assign]
+    with pytest.raises(ConfigError, match=r"^model.layers: 'pooled' gives \[1, 256\]; expected maps \[B, C, H, W\]$"):
+        Padim(info(16), backbone=backbone, layers=("pooled",))
 
 
 def test_backbones_of_memories_neither_learn_nor_change_their_statistics(backbone: TwoMaps) -> None:

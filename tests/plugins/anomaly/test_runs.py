@@ -82,4 +82,4 @@ def test_every_mask_of_another_size_is_named_before_the_first_step(tmp_path: Pat
         toolkit.run(str(CONFIGS / "anomaly_autoencoder.yaml"), [f"data.root={tmp_path}", "data.category=''"], out=tmp_path / "run")
     lines = str(caught.value).splitlines()
     assert lines[0] == "4 of 5 samples of the test part cannot be used"
-    assert all(f"dent/{n}.png: the mask is 8x16, but its picture" in line for n, line in enumerate(lines[1:]))
+    assert all(f"dent/{n}.png: the mask is 8 high, 16 wide, but its picture" in line for n, line in enumerate(lines[1:]))

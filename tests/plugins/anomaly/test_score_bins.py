@@ -24,8 +24,25 @@ def test_every_score_lies_below_the_upper_edge_of_its_bin_and_not_below_the_one_
 
 
 def test_nothing_falls_outside_of_the_bins() -> None:
-    extremes = torch.tensor([0.0, 1e-30, 1e30, torch.inf, torch.nan])
-    assert bin_of(extremes).tolist() == [0, 0, NUM_BINS - 1, NUM_BINS - 1, NUM_BINS - 1]
+    extremes = torch.tensor([0.0, 1e-30, -torch.inf, 1e30, torch.inf, torch.nan])
+    assert bin_of(extremes).tolist() == [0, 0, 0, NUM_BINS - 1, NUM_BINS - 1, NUM_BINS - 1]
+
+
+def test_nan_with_a_sign_falls_into_the_last_bin_too() -> None:
+    negative = torch.tensor([-4194304], dtype=torch.int32).view(torch.float32)  # bits 0xFFC00000: what 0 / 0 gives on x86
+    assert negative.isnan().all()
+    assert bin_of(negative).item() == NUM_BINS - 1
+
+
+def test_without_scores_there_is_no_threshold() -> None:
+    with pytest.raises(ValueError, match="no scores were counted; a threshold needs at least one"):
+        threshold_leaving(torch.zeros(NUM_BINS, dtype=torch.int64), 0.1)
+
+
+def test_thresholds_end_where_the_bins_end() -> None:
+    low, high = (torch.bincount(bin_of(torch.full((10,), score)), minlength=NUM_BINS) for score in (1e-30, 1e30))
+    assert threshold_leaving(low, 0.0) == pytest.approx(2**-20, rel=1e-3)
+    assert threshold_leaving(high, 0.0) == 2**12
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.2])
