@@ -30,10 +30,10 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class ScoreGroup:
-    """Scores that belong together: accuracy/<class> of every class, or stage1/<metric> of a reading `stage1`.
+    """Scores that belong together: accuracy/<class> of every class, stage1/<metric> of a reading `stage1`, or recall@<t>/<part>.
 
     spread: "lowest 0.81 (cat), median 0.93, highest 0.99 (ship)", of the first split; empty for few rows.
-    splits: words for the columns, those that have a number.
+    splits: words for the columns: the splits that have a number, or the parameters of a metric that has several.
     bars: whether the rows are comparable, so that bars make sense.
     """
 
@@ -72,7 +72,15 @@ def score_tables(scores: Mapping[str, float], undefined: Iterable[str], first: s
         if "/" in name:
             group, _, label = name.rpartition("/")
             grouped.setdefault(group, []).append((name, label))
-    groups = [_group(title, members, scores, splits, is_reading=members[0][1] in main) for title, members in grouped.items()]
+    by_parameter: dict[str, list[str]] = {}
+    for title in grouped:
+        by_parameter.setdefault(title.partition("@")[0], []).append(title)
+    groups = []
+    for name, titles in by_parameter.items():
+        if len(titles) > 1 and all("@" in title for title in titles):
+            groups.append(_matrix(name, {title: grouped[title] for title in titles}, scores, splits))
+        else:
+            groups += [_group(title, grouped[title], scores, splits, is_reading=grouped[title][0][1] in main) for title in titles]
     return ScoreTables(
         tuple(SPLIT_WORDS[split] for split in splits),
         tuple(ScoreRow(name, _cells(name, scores, splits, None)) for name in main),
@@ -111,6 +119,18 @@ def _group(
     rows = tuple(ScoreRow(label, _cells(name, scores, splits, longest)) for name, label in members)
     words = tuple(SPLIT_WORDS[split] for split in splits)
     return ScoreGroup(title, words, rows, "" if is_reading else _spread(numbers), comparable)
+
+
+def _matrix(
+    name: str, groups: Mapping[str, Sequence[tuple[str, str]]], scores: Mapping[str, float], all_splits: Sequence[str]
+) -> ScoreGroup:
+    """A metric with several parameters, metric@0.1/<part>, metric@0.2/<part>, ...: a row per part, a column per parameter."""
+    full_names = [name for members in groups.values() for name, _ in members]
+    split = next((split for split in all_splits if any(f"{split}/{name}" in scores for name in full_names)), all_splits[0])
+    labels = dict.fromkeys(label for members in groups.values() for _, label in members)
+    rows = tuple(ScoreRow(label, tuple(cell(scores.get(f"{split}/{title}/{label}")) for title in groups)) for label in labels)
+    columns = tuple(f"@{title.partition('@')[2]}" for title in groups)
+    return ScoreGroup(f"{name}, {SPLIT_WORDS[split]}", columns, rows, "", bars=False)
 
 
 def _cells(name: str, scores: Mapping[str, float], splits: Sequence[str], longest: float | None) -> tuple[Cell, ...]:

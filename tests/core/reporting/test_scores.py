@@ -44,6 +44,21 @@ def test_parts_are_grouped_under_their_metric_with_their_spread() -> None:
     assert group.splits == ("test", "validation")
 
 
+def test_a_metric_with_several_parameters_is_one_table_of_parts_by_parameters() -> None:
+    scores = {"test/recall@0.1/crack": 0.6, "test/recall@0.1/cut": 0.7, "test/recall@0.2/crack": 0.3, "val/loss": 0.1}
+    (table,) = score_tables(scores, ["test/recall@0.2/cut", "val/recall@0.1/crack"], None).groups
+    assert (table.name, table.splits) == ("recall, test", ("@0.1", "@0.2"))
+    assert [(row.name, [cell.text for cell in row.cells]) for row in table.rows] == [
+        ("crack", ["0.6000", "0.3000"]),
+        ("cut", ["0.7000", NO_NUMBER]),
+    ]
+
+
+def test_a_metric_with_one_parameter_keeps_its_splits() -> None:
+    (group,) = score_tables({"test/pdj@0.2/knee": 0.5, "val/pdj@0.2/knee": 0.6}, [], None).groups
+    assert (group.name, group.splits) == ("pdj@0.2", ("test", "validation"))
+
+
 def test_a_reading_lists_its_metrics_without_bars() -> None:
     reading = next(group for group in score_tables(SCORES, [], None).groups if group.name == "stage1")
     assert [row.name for row in reading.rows] == ["accuracy"]
