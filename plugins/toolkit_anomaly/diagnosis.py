@@ -17,6 +17,8 @@ from toolkit_anomaly.plots import MEASURE_NAMES, MEASURES
 from toolkit_anomaly.task import AnomalyTask
 
 _ROWS, _PLOT = "diagnose_on_test.jsonl", "diagnose_on_test.png"
+_MARKED_EPOCHS = 40
+"""With more of them marks would hide their line."""
 
 
 @hookimpl
@@ -47,8 +49,10 @@ def draw_epochs(rows: list[dict[str, float]], defects: tuple[str, ...], threshol
         for number, defect in enumerate(defects):
             points = [(row["epoch"], row[name]) for row in rows if (name := f"test/{measure}@{threshold:g}/{defect}") in row]
             epochs, values = [epoch for epoch, _ in points], [value for _, value in points]
-            axis.plot(epochs, values, color=PALETTE[number % len(PALETTE)], marker=".", label=defect)
+            axis.plot(
+                epochs, values, color=PALETTE[number % len(PALETTE)], marker="." if len(rows) <= _MARKED_EPOCHS else None, label=defect
+            )
         axis.set(xlabel="epoch", ylim=(-0.02, 1.02), title=MEASURE_NAMES[measure])
         whole_number_ticks(axis)
-    axes[0].legend(frameon=False, fontsize=8.5)
+    axes[0].legend(frameon=False, fontsize=8.5, loc="lower right")
     return figure
