@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from toolkit.config.nodes import Position
-from toolkit.config.run_config import ComponentConfig, FitConfig, RunConfig
+from toolkit.config.run_config import ComponentConfig, FitConfig, RunConfig, ValidationConfig
 from toolkit.data.cache import Cache
 from toolkit.data.device_engine import DeviceLoader, plan_for
 from toolkit.data.device_transforms import Refusal
@@ -162,7 +162,7 @@ def build_run(
     Raises: ConfigError, DataError or PluginError with the component that failed.
     """
     with config.placed():
-        data = _read_data(config)
+        data = _read_data(config, on_reading)
         info = _info(data)
         task: Task[Any, Any, Any, Any] = build_component(config.task, info)
         seed_torch(config.seed)
@@ -260,7 +260,7 @@ def _call(config: ComponentConfig, supplied: Sequence[Any], options: Mapping[str
         ) from error
 
 
-def _read_data(config: RunConfig) -> Data:
+def _read_data(config: RunConfig, on_reading: Callable[[str], None]) -> Data:
     """Every split, read and prepared; train and validation share their pictures where both begin with the same transforms."""
     budget, cache = MemoryBudget(config.loader.memory_gib), Cache(config.loader.cache_gib)
     training = TransformList([build_component(t) for t in config.transforms.train])
@@ -269,6 +269,8 @@ def _read_data(config: RunConfig) -> Data:
     parts: dict[Split, DataPart] = {}
     mistakes: list[DataError] = []  # told together: who mends one part wants to know of the others
     if "validation" in train.splits:
+        if config.validation != ValidationConfig():
+            on_reading(f"data.validation is not used: '{config.data.name}' has a validation part of its own")
         with _noted(mistakes):
             parts["train"] = _whole(train, training, budget, cache, "training")
         with _noted(mistakes):

@@ -80,7 +80,7 @@ def load_chosen(model: nn.Module, task: Task[Any, Any, Any, Any], folder: RunDir
         checkpoint.tensors["model"] = weights
     load_weights(model, checkpoint, "model")
     if calibration := checkpoint.tensors.get("calibration"):
-        part = checkpoint.state.get("calibrated_on", "validation")
+        part = checkpoint.state.get("calibrated_on", task.calibration_part)
         if part != task.calibration_part:
             raise ConfigError(
                 f"{folder.path} was calibrated on its {part} part, but the options of task '{task.name}' now ask for its "

@@ -59,7 +59,10 @@ class Task(ABC, Generic[TargetT, EncodedT, OutputT, PredictionT]):
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What a reader must know before he believes the scores, such as a choice made on test data; told wherever they are told."""
+        """What a reader must know before he believes the scores, such as a choice made on test data.
+
+        Told in the log, in results.json and on top of the report.
+        """
         return ()
 
     @property

@@ -120,12 +120,17 @@ def mvtec(split: Split, /, *, root: str = "mvtec", category: str = "", channels:
     defects = [name for name in _folder_names(test) if name != "good"]
     masks = folder / "ground_truth" if (folder / "ground_truth").is_dir() else None
     pictures = [Picture(file, GOOD) for file in _pictures_in(test / "good")] if (test / "good").is_dir() else []
+    train_only = [folder / "train" / name for name in _folder_names(folder / "train") if name != "good"]
     problems = [*_loose(folder / "train"), *_nested(folder / "train" / "good"), *_loose(test), *_nested(test / "good")]
+    problems += [f"{below}: is not read, only good pictures are trained with" for below in train_only if _pictures_in(below)]
     for kind, name in enumerate(defects, start=1):
         pictures += _defective(test / name, kind, masks and masks / name, problems)
     if masks is not None:
+        problems += _loose(masks)
         problems += [
-            f"{masks / name}: masks without pictures; expected {test / name}" for name in _folder_names(masks) if name not in defects
+            f"{masks / name}: masks without pictures; expected a folder of defects {test / name}"
+            for name in _folder_names(masks)
+            if name not in defects and _pictures_in(masks / name)
         ]
     _raise_listed(problems, folder)
     chosen = [Picture(file, GOOD) for file in good] if split == "train" else pictures

@@ -19,6 +19,7 @@ from toolkit_anomaly.types import GOOD, AnomalyInfo, AnomalyPrediction, AnomalyT
 REPORT_THRESHOLDS = (0.1, 0.15, 0.2, 0.3)
 
 Scores = Mapping[str, float | Undefined]
+_NO_THRESHOLD = Undefined("the threshold is calibrated after fitting")
 
 
 class ImageScores(Metric[AnomalyPrediction]):
@@ -31,12 +32,14 @@ class ImageScores(Metric[AnomalyPrediction]):
     def __init__(self, info: AnomalyInfo, /) -> None:
         super().__init__()
         self.rows = {"score": torch.empty(0), "positive": torch.empty(0, dtype=torch.bool), "called": torch.empty(0, dtype=torch.bool)}
+        self.sums = {"without_threshold": torch.zeros((), dtype=torch.int64)}
 
     def update(self, prediction: AnomalyPrediction, truth: AnomalyTruth) -> None:
         """Take in a batch."""
         self.append("score", prediction.image_score)
         self.append("positive", truth.kind != GOOD)
         self.append("called", prediction.defective)
+        self.add("without_threshold", prediction.image_threshold.isinf().sum())
 
     def compute(self) -> Scores:
         """The three scores; undefined without defective pictures, AUROC also without good ones."""
@@ -45,7 +48,9 @@ class ImageScores(Metric[AnomalyPrediction]):
             reason = Undefined("there are no defective pictures" if len(positive) else "there are no samples")
             return dict.fromkeys(("image_auroc", "image_f1", "image_f1_best"), reason)
         auroc, f1_best = roc_of_rows(score.double(), positive)
-        f1 = f1_of(int((called & positive).sum()), int((called & ~positive).sum()), int((~called & positive).sum()))
+        f1: float | Undefined = _NO_THRESHOLD
+        if not self.sums["without_threshold"]:
+            f1 = f1_of(int((called & positive).sum()), int((called & ~positive).sum()), int((~called & positive).sum()))
         no_good = Undefined("there are no good pictures")
         return {"image_auroc": no_good if auroc is None else auroc, "image_f1": f1, "image_f1_best": f1_best}
 
@@ -72,7 +77,7 @@ class FalseAlarms(Metric[AnomalyPrediction]):
     def compute(self) -> Scores:
         """The share."""
         if self.sums["without_threshold"]:
-            return {"false_alarms": Undefined("the threshold is calibrated after fitting")}
+            return {"false_alarms": _NO_THRESHOLD}
         good = int(self.sums["good"])
         return {"false_alarms": int(self.sums["called"]) / good if good else Undefined("there are no good pictures")}
 
@@ -192,7 +197,7 @@ class PixelScores(Metric[AnomalyPrediction]):
         return {
             "pixel_auroc": area_under_roc(positives, negatives),
             "aupro": area_under_pro(overlap, negatives, int(self.sums["regions"])),
-            "pixel_f1": f1_of(tp, fp, fn),
+            "pixel_f1": _NO_THRESHOLD if self.sums["without_threshold"] else f1_of(tp, fp, fn),
             "pixel_f1_best": best_f1(positives, negatives),
         }
 

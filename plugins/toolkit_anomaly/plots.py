@@ -141,7 +141,7 @@ class ScoreHistograms:
     def __call__(self, evaluation: Evaluation[AnomalyPrediction]) -> Figure:
         """Shares of each group, so that groups of different sizes can be compared; pixels only where masks are known.
 
-        The axis of pictures is logarithmic where the highest score is ten times the lowest one or more, as that of pixels always is.
+        The axis of pictures is logarithmic where the highest score is ten times the lowest positive one or more; that of pixels always is.
         """
         positives, negatives = _histograms(evaluation, len(self.info.kinds))
         with_pixels = bool(positives.sum())

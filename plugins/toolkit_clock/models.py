@@ -238,7 +238,8 @@ def _mean_of_turns(kind: type[ClockOutput], values: Tensor) -> Tensor:
         return values.mean(0)
     if kind is Fractions:  # 0.99 and 0.01 are neighbours: their mean is 0, not 0.5
         angles = 2 * torch.pi * values
-        return torch.atan2(angles.sin().mean(0), angles.cos().mean(0)) / (2 * torch.pi) % 1
+        mean = torch.atan2(angles.sin().mean(0), angles.cos().mean(0)) / (2 * torch.pi) % 1
+        return torch.where(mean < 1, mean, 0.0)  # just below 0 is rounded to 1
     return values.float().log_softmax(2).mean(0)
 
 

@@ -164,8 +164,8 @@ class DeepPose(nn.Module):
             places = torch.arange(before.shape[1], device=images.device).expand(len(images), -1)
             refined, spread = self._refine(number, images, boxes[-1], places)
             if flip_average:
-                turned = boxes[-1][:, self.mirror] * boxes[-1].new_tensor([-1.0, 1.0, 1.0, 1.0])
-                refined = averaged(refined, self._refine(number, mirrored, turned, places)[0], self.mirror)
+                mirrored_boxes = boxes[-1][:, self.mirror] * boxes[-1].new_tensor([-1.0, 1.0, 1.0, 1.0])
+                refined = averaged(refined, self._refine(number, mirrored, mirrored_boxes, places)[0], self.mirror)
             points.append(refined)
             output = PoseOutput(output.stages, output.boxes, everything, spread, self._stage(number).head.flow)
         return PoseOutput(torch.stack(points, dim=1), torch.stack(boxes, dim=1), everything, output.spread, output.flow)

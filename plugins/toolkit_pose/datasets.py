@@ -153,7 +153,7 @@ class CocoKeypoints(Dataset[Keypoints]):
         image = read_image(self.pictures[picture], channels=3)
         xyv = numbers.reshape(-1, 3)
         labelled = xyv[:, 2] > 0
-        cut, corner = cut_to_box(image, (left, top, left + width, top + height), self.margin)
+        cut, corner = cut_to_box(image, (left, top, left + width, top + height), self.margin * max(width, height))
         inside = (xyv[:, :2] >= -1).all(axis=1) & (xyv[:, :2] <= (image.shape[1], image.shape[0])).all(axis=1)
         bad = [self.info.keypoints[k] for k in np.flatnonzero(labelled & ~inside)]
         if bad or not cut.size:

@@ -45,7 +45,7 @@ def lsp(
     if train_count >= len(files):
         raise DataError(f"data.train_count is {train_count}, but {folder} has {len(files)} pictures; leave at least one to test")
     if validation_count >= train_count:
-        raise ConfigError(f"data.validation_count is {validation_count} of {train_count} pictures that train; leave at least one")
+        raise ConfigError(f"lsp: validation_count is {validation_count} of {train_count} pictures that train; leave at least one")
     learnt = train_count - validation_count
     part = {"train": slice(learnt), "validation": slice(learnt, train_count), "test": slice(train_count, None)}[split]
     splits: tuple[Split, ...] = ("train", "validation", "test") if validation_count else ("train", "test")

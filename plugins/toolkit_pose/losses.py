@@ -9,7 +9,7 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
-from toolkit.errors import PluginError
+from toolkit.errors import ConfigError
 from toolkit_pose.models import cells
 from toolkit_pose.types import EncodedKeypoints, PoseInfo, PoseOutput
 
@@ -93,9 +93,9 @@ class HeatmapCrossEntropy:
         self.l1_weight = l1_weight
 
     def __call__(self, output: PoseOutput, encoded: EncodedKeypoints) -> dict[str, Tensor]:
-        """Two terms of [B]; 0 for a sample without labelled keypoints. Raises: PluginError if the network gives no maps."""
+        """Two terms of [B]; 0 for a sample without labelled keypoints. Raises: ConfigError if the network gives no maps."""
         if output.log_shares is None:
-            raise PluginError("loss heatmap needs heat maps of the whole picture; use model pose_net with the head heatmap")
+            raise ConfigError("loss heatmap needs heat maps of the whole picture; use model pose_net with the head heatmap", path="loss")
         along_y = self._normal(encoded.points[..., 1], output.log_shares.shape[2])  # [B, K, h]
         along_x = self._normal(encoded.points[..., 0], output.log_shares.shape[3])  # [B, K, w]
         entropy = -torch.einsum("bkh,bkw,bkhw->bk", along_y, along_x, output.log_shares)
@@ -120,9 +120,9 @@ class Rle:
         pass
 
     def __call__(self, output: PoseOutput, encoded: EncodedKeypoints) -> dict[str, Tensor]:
-        """[B]; 0 for a sample without labelled keypoints. Raises: PluginError if the network gives no deviations."""
+        """[B]; 0 for a sample without labelled keypoints. Raises: ConfigError if the network gives no deviations."""
         if output.spread is None or output.flow is None:
-            raise PluginError("loss rle needs a network that gives deviations; set likelihood: true in the model or its head")
+            raise ConfigError("loss rle needs a network that gives deviations; set likelihood: true in the model or its head", path="loss")
         spread = output.spread.float()
         errors = torch.where(_counted(output, encoded)[..., None], _errors(output, encoded), 0) / spread  # [B, K, 2]
         laplace = (errors.abs() + math.log(2)).sum(dim=-1)

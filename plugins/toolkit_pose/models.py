@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
@@ -12,6 +13,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from toolkit.errors import ConfigError
+from toolkit.models.backbones import cannot_fetch, load_weights
 from toolkit.models.dropout import Dropout
 from toolkit.models.model import Backbone, Head, Shape
 from toolkit_pose.residual_flow import ResidualFlow
@@ -69,24 +71,34 @@ class Pyramid(Backbone):
     Args:
         network: its name at timm; it must have feature maps at strides 4, 8, 16 and 32, as ResNets do.
         channels: of the joined map.
-        pretrained: fetch timm's weights.
+        pretrained: true fetches timm's weights; a path reads a .safetensors file of the whole network.
 
-    Raises: ConfigError if timm has no such network, or no such maps of it.
+    Raises: ConfigError if timm has no such network, or no such maps of it; ResourceError if weights cannot be fetched.
     """
 
-    def __init__(self, input_shape: Shape, /, *, network: str = "resnet18", channels: Width = 96, pretrained: bool = False) -> None:
+    def __init__(self, input_shape: Shape, /, *, network: str = "resnet18", channels: Width = 96, pretrained: bool | str = False) -> None:
         super().__init__()
         import timm
 
         try:
-            self.body = timm.create_model(network, pretrained=pretrained, features_only=True, in_chans=input_shape[0])
+            self.body = timm.create_model(network, pretrained=pretrained is True, features_only=True, in_chans=input_shape[0])
+        except OSError as error:
+            raise cannot_fetch(f"timm/{network}", error) from error
         except (RuntimeError, AttributeError) as error:  # timm's for an unknown network and for one without maps
-            raise ConfigError(f"model.backbone.network: timm gives no feature maps of '{network}': {error}") from error
+            raise ConfigError(f"timm gives no feature maps of '{network}': {error}", path="model.backbone.network") from error
+        if isinstance(pretrained, str):
+            load_weights(self.body, Path(pretrained), owner=f"timm/{network}", may_differ=("fc", "head", "classifier"))
         strides = self.body.feature_info.reduction()
-        if not set(_PYRAMID) <= set(strides):
-            raise ConfigError(f"model.backbone.network: '{network}' has maps at strides {strides}; expected {list(_PYRAMID)} among them")
-        self.places = [strides.index(stride) for stride in _PYRAMID]
+        self.places = [strides.index(stride) for stride in _PYRAMID if stride in strides]
         widths = [self.body.feature_info.channels()[place] for place in self.places]
+        with torch.no_grad():
+            shapes = [tuple(features.shape[1:2]) for features in self.body.eval()(torch.zeros(1, *input_shape))]
+        self.body.train()
+        if len(widths) < len(_PYRAMID) or [shapes[place] for place in self.places] != [(width,) for width in widths]:
+            raise ConfigError(
+                f"'{network}' has maps at strides {strides}; expected maps [B, C, H, W] at {list(_PYRAMID)} among them",
+                path="model.backbone.network",
+            )
         self.lateral = nn.ModuleList(nn.Conv2d(width, channels, 1, bias=False) for width in widths)
         self.smooth = nn.ModuleList(
             nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
@@ -158,7 +170,8 @@ class HeatmapHead(Head):
     Human Pose Estimation and Tracking", ECCV 2018; the reading is that of Sun et al., "Integral Human Pose Regression", ECCV 2018.
 
     Args:
-        channels: of each transposed convolution; each doubles height and width. None for features that are fine enough, as `pyramid`'s.
+        channels: of each transposed convolution; each doubles height and width. An empty list for features that are fine
+            enough, as `pyramid`'s.
         likelihood: also give the deviation of the errors, from the spread of each map, and learn their density: for loss `rle`.
     """
 
@@ -180,7 +193,7 @@ class HeatmapHead(Head):
         self.enlarge = nn.Sequential(*layers)
         self.maps = nn.Conv2d(inputs, len(info.keypoints), 1)
         self.flow = ResidualFlow() if likelihood else None
-        nn.init.normal_(self.maps.weight, std=0.02)
+        nn.init.normal_(self.maps.weight, std=0.02)  # nearly flat maps; much smaller, and the layers below get no gradient at first
         nn.init.zeros_(self.maps.get_parameter("bias"))
 
     def forward(self, features: Tensor) -> PoseOutput:

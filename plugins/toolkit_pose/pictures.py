@@ -11,13 +11,12 @@ import numpy.typing as npt
 import torch
 
 from toolkit.data.images import read_image
-from toolkit.data.sample import Dataset, Sample, Split
+from toolkit.data.sample import Dataset, Pixels, Sample, Split
 from toolkit.data.signature import files_signature
 from toolkit.errors import DataError
 from toolkit_pose.types import Keypoints, PoseInfo
 
 Points = npt.NDArray[np.float32]
-Picture = npt.NDArray[Any]
 Flags = npt.NDArray[np.bool_]
 _FAR_OUTSIDE = 0.1
 """A labelled keypoint farther outside its picture than this share of the longer side is a mistake."""
@@ -99,8 +98,9 @@ class PosePictures(Dataset[Keypoints]):
             found = ", ".join(f"{self.info.keypoints[k]} at ({points[k, 0]:.1f}, {points[k, 1]:.1f})" for k in far)
             raise DataError(f"{self.files[index]}: {found} in {self.source}; expected places within its {width} x {height} pixels")
         if self.margin is not None and labelled.any():
-            low, high = points[labelled].amin(dim=0).tolist(), points[labelled].amax(dim=0).tolist()
-            image, corner = cut_to_box(image, (*low, *high), self.margin)
+            edge = torch.tensor([width - 1.0, height - 1.0])
+            low, high = (places.clamp(min=torch.zeros(2), max=edge) for places in points[labelled].aminmax(dim=0))
+            image, corner = cut_to_box(image, (*low.tolist(), *(high + 1).tolist()), self.margin * float((high - low).max()))
             points = torch.where(labelled[:, None], points - torch.tensor(corner), 0)
         target = Keypoints(points, labelled, self.visible[index] & labelled, self.mirror)
         return Sample(f"{self.name}/{self.files[index].stem}", image, target)
@@ -109,15 +109,14 @@ class PosePictures(Dataset[Keypoints]):
         return len(self.files)
 
 
-def cut_to_box(image: Picture, box: tuple[float, float, float, float], margin: float) -> tuple[Picture, tuple[int, int]]:
-    """A picture [H, W, C] cut to a box and `margin` times its longer side on every side, and what became its upper left corner.
+def cut_to_box(image: Pixels, box: tuple[float, float, float, float], more_px: float) -> tuple[Pixels, tuple[int, int]]:
+    """A picture [H, W, C] cut to a box and `more_px` on every side, and what became its upper left corner.
 
-    box: left, top, right, bottom; what lies outside of the picture is left out.
+    box: left, top, right, bottom, the last two behind its last pixels; what lies outside of the picture is left out.
     """
     left, top, right, bottom = box
-    more = margin * max(right - left, bottom - top)
-    x0, y0 = max(0, int(left - more)), max(0, int(top - more))
-    x1, y1 = max(x0, min(image.shape[1], math.ceil(right + more))), max(y0, min(image.shape[0], math.ceil(bottom + more)))
+    x0, y0 = max(0, math.floor(left - more_px)), max(0, math.floor(top - more_px))
+    x1, y1 = max(x0, min(image.shape[1], math.ceil(right + more_px))), max(y0, min(image.shape[0], math.ceil(bottom + more_px)))
     return np.ascontiguousarray(image[y0:y1, x0:x1]), (x0, y0)
 
 

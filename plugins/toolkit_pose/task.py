@@ -18,7 +18,10 @@ class PoseTask(Task[Keypoints, EncodedKeypoints, PoseOutput, PosePrediction]):
     """Find the keypoints of one person. A model gives a `PoseOutput`."""
 
     name: ClassVar[str] = "pose"
-    output_meaning: ClassVar[str] = "coordinates and boxes as shares of the picture, counted from its middle: x to the right, y down"
+    output_meaning: ClassVar[str] = (
+        "stages and boxes: coordinates as shares of the picture, counted from its middle, x to the right, y down; counted: which keypoints "
+        "were worked on; spread: deviations of errors, as shares of the box; log_shares: logarithm of each keypoint's heat map"
+    )
     info_type: ClassVar[type[PoseInfo]] = PoseInfo
     default_loss: ClassVar[str] = "keypoint_l2"
     default_metrics: ClassVar[tuple[str, ...]] = ("pcp", "pdj", "mean_error")

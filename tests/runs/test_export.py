@@ -21,6 +21,8 @@ from toolkit.exporting.finished import load_finished
 from toolkit.exporting.onnx_file import write_onnx
 from toolkit.models.optional import require
 from toolkit.models.weights import load_pretrained
+from toolkit_pose.models import AlexNetForm, HeatmapHead, PoseNet
+from toolkit_pose.skeletons import LSP_KEYPOINTS, pose_info
 
 
 def test_weights_of_a_run_come_back_by_name_with_equal_answers(finished_run: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
@@ -54,6 +56,17 @@ def test_the_json_beside_says_how_pictures_are_prepared(tiny: dict[str, Any], tm
     assert told["info"]["classes"][:2] == ["circle", "square"]
 
 
+@pytest.mark.slow
+def test_outputs_that_are_no_numbers_or_absent_are_exported_as_they_are(tmp_path: Path) -> None:
+    """A pose network gives a flag per keypoint, and no deviations without `likelihood`."""
+    for library in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(library)
+    info = pose_info(LSP_KEYPOINTS, (3, 16, 16))
+    model = PoseNet(info, backbone=AlexNetForm((3, 64, 64)), head=HeatmapHead((256, 1, 1), info, channels=(4, 4)))
+    names = write_onnx(model.eval(), (3, 64, 64), tmp_path / "model.onnx")
+    assert names == ("stages", "boxes", "counted", "log_shares")
+
+
 def test_a_network_that_onnx_cannot_write_is_told_with_the_cause(tmp_path: Path) -> None:
     class Sorting(torch.nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -61,9 +74,10 @@ def test_a_network_that_onnx_cannot_write_is_told_with_the_cause(tmp_path: Path)
 
     for library in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(library)
-    with pytest.raises(ConfigError, match=r"^export --format onnx: this network cannot be written: \w+: [^\n\x1b]+$") as caught:
+    with pytest.raises(
+        ConfigError, match=r"^export --format onnx: this network cannot be written: \w+: [^\n\x1b]*data-dependent[^\n\x1b]*$"
+    ):
         write_onnx(Sorting(), (3, 4, 4), tmp_path / "model.onnx")
-    assert "Next steps" not in str(caught.value)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import torch
 
 import toolkit
 from toolkit.errors import ConfigError
-from toolkit.training.checkpoint import load_checkpoint
+from toolkit.training.checkpoint import load_checkpoint, save_checkpoint
 
 PLUGIN = Path(__file__).with_name("points_plugin.py")
 GREY = {
@@ -94,6 +94,13 @@ def test_a_run_calibrated_on_test_data_is_not_evaluated_as_if_it_were_not(tmp_pa
     train({**GUIDED, "task": {"name": "brightness", "on_test": True}}, tmp_path / "run")
     with pytest.raises(ConfigError, match=r"was calibrated on its test part, but the options .* now ask for its validation"):
         toolkit.evaluate(tmp_path / "run", overrides=["task.on_test=false"])
+
+
+def test_a_calibration_that_does_not_say_where_it_was_made_is_believed(tmp_path: Path) -> None:
+    train(GUIDED, tmp_path / "run")
+    saved = load_checkpoint(tmp_path / "run/checkpoints/best")
+    save_checkpoint(tmp_path / "run/checkpoints/best", saved.tensors, {k: v for k, v in saved.state.items() if k != "calibrated_on"})
+    toolkit.evaluate(tmp_path / "run", overrides=["task.on_test=true"])
 
 
 def test_further_pictures_of_a_prediction_are_written_beside_the_drawing(tmp_path: Path) -> None:

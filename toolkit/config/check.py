@@ -118,7 +118,7 @@ class _Checker:
         """The task that a misspelt name probably means, so that the problems below it are told at once too."""
         value = root.node.value["task"].plain() if "task" in root.node.value else None
         name = value.get("name") if isinstance(value, dict) else value
-        return closest(name, self._registry.names("task")) if isinstance(name, str) else None
+        return closest(name, self._registry.names("task"), cutoff=0.8) if isinstance(name, str) else None
 
     def _check_synthetic_block(self, root: _Spot, sections: list[str]) -> None:
         """It is laid over the rest only with --synthetic, but its spelling is checked always."""

@@ -17,6 +17,8 @@ def largest_difference(ours: npt.NDArray[Any], theirs: npt.NDArray[Any], file_fo
     """The largest difference of two answers as a share of the largest answer (at least 1). Raises: ConfigError above 1e-4."""
     if ours.shape != theirs.shape:
         raise ConfigError(f"export --format {file_format}: the written network gives {list(theirs.shape)}, the model {list(ours.shape)}")
+    if ours.dtype == bool:
+        ours, theirs = ours.astype(np.float32), theirs.astype(np.float32)
     difference = float(np.abs(ours - theirs).max()) / max(1.0, float(np.abs(ours).max())) if ours.size else 0.0
     if not difference <= TOLERANCE:
         raise ConfigError(

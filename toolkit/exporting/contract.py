@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from pydantic import TypeAdapter
+from torch import Tensor
 
 from toolkit.config.dump import plain_config
 from toolkit.exporting.finished import FinishedRun
@@ -51,7 +52,7 @@ def contract(run: FinishedRun, file_format: str, *, layout: str, outputs: tuple[
 
 
 def output_names(output: Any) -> tuple[str, ...]:
-    """What a model gives, by name: a tensor is "output", a dataclass has its fields' names."""
+    """What a model gives, by name: a tensor is "output", a dataclass has the names of its fields that are tensors."""
     if dataclasses.is_dataclass(output):
-        return tuple(field.name for field in dataclasses.fields(output))
+        return tuple(field.name for field in dataclasses.fields(output) if isinstance(getattr(output, field.name), Tensor))
     return tuple(f"output_{index}" for index in range(len(output))) if isinstance(output, tuple) else ("output",)

@@ -30,7 +30,7 @@ class _Tensors(nn.Module):
         """[B, C, H, W] -> every tensor of the model's output."""
         output: Any = self.model(images)
         if dataclasses.is_dataclass(output) and not isinstance(output, type):
-            return tuple(getattr(output, field.name) for field in dataclasses.fields(output))
+            return tuple(getattr(output, name) for name in output_names(output))
         return output if isinstance(output, tuple) else (output,)
 
 

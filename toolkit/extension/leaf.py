@@ -81,13 +81,13 @@ def _shown_whole(value: Any) -> str:
     return repr(value)
 
 
-def closest(word: str, known: Collection[str]) -> str | None:
-    """The known word that was probably meant.
+def closest(word: str, known: Collection[str], cutoff: float = 0.6) -> str | None:
+    """The known word that was probably meant; `cutoff`: how alike they must be, 1 for the same.
 
     >>> closest("dropuot", ["dropout", "stages"])
     'dropout'
     """
-    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.6)), None)
+    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=cutoff)), None)
 
 
 def did_you_mean(word: str | None) -> str:

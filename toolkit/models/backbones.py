@@ -83,7 +83,7 @@ def build_torchvision(name: str, input_shape: Shape, /, *, pretrained: bool | st
         if pretrained is True:  # not through get_model, which would run whatever code the file holds
             network.load_state_dict(torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(weights_only=True))
     except OSError as error:
-        raise _cannot_fetch(f"torchvision/{name}", error) from error
+        raise cannot_fetch(f"torchvision/{name}", error) from error
     if isinstance(pretrained, str):
         may_differ = tuple(filter(None, (_last_linear(network), *SIDE_OUTPUTS)))
         load_weights(network, Path(pretrained), owner=f"torchvision/{name}", may_differ=may_differ)
@@ -109,7 +109,7 @@ def build_timm(name: str, input_shape: Shape, /, *, pretrained: bool | str = Fal
     except (OSError, RuntimeError) as error:
         if pretrained is not True:
             raise
-        raise _cannot_fetch(f"timm/{name}", error) from error
+        raise cannot_fetch(f"timm/{name}", error) from error
     if isinstance(pretrained, str):
         classifier = network.pretrained_cfg.get("classifier", "fc")
         may_differ = (classifier,) if isinstance(classifier, str) else tuple(classifier)
@@ -202,7 +202,8 @@ def _without_last_linear(name: str, network: nn.Module) -> nn.Module:
     return network
 
 
-def _cannot_fetch(name: str, error: Exception) -> ResourceError:
+def cannot_fetch(name: str, error: Exception) -> ResourceError:
+    """The error to raise where a library could not fetch a network's weights."""
     reason = str(error).splitlines()[0] if str(error) else "no reason given"
     return ResourceError(
         f"pretrained weights of {name} could not be fetched ({type(error).__name__}: {reason}); "

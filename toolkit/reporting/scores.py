@@ -78,7 +78,8 @@ def score_tables(scores: Mapping[str, float], undefined: Iterable[str], first: s
     groups = []
     for name, titles in by_parameter.items():
         if len(titles) > 1 and all("@" in title for title in titles):
-            groups.append(_matrix(name, {title: grouped[title] for title in titles}, scores, splits))
+            members = {title: grouped[title] for title in titles}
+            groups += [_matrix(name, members, scores, split) for split in splits if _has_number(members, scores, split)]
         else:
             groups += [_group(title, grouped[title], scores, splits, is_reading=grouped[title][0][1] in main) for title in titles]
     return ScoreTables(
@@ -121,16 +122,16 @@ def _group(
     return ScoreGroup(title, words, rows, "" if is_reading else _spread(numbers), comparable)
 
 
-def _matrix(
-    name: str, groups: Mapping[str, Sequence[tuple[str, str]]], scores: Mapping[str, float], all_splits: Sequence[str]
-) -> ScoreGroup:
+def _matrix(metric: str, groups: Mapping[str, Sequence[tuple[str, str]]], scores: Mapping[str, float], split: str) -> ScoreGroup:
     """A metric with several parameters, metric@0.1/<part>, metric@0.2/<part>, ...: a row per part, a column per parameter."""
-    full_names = [name for members in groups.values() for name, _ in members]
-    split = next((split for split in all_splits if any(f"{split}/{name}" in scores for name in full_names)), all_splits[0])
     labels = dict.fromkeys(label for members in groups.values() for _, label in members)
     rows = tuple(ScoreRow(label, tuple(cell(scores.get(f"{split}/{title}/{label}")) for title in groups)) for label in labels)
     columns = tuple(f"@{title.partition('@')[2]}" for title in groups)
-    return ScoreGroup(f"{name}, {SPLIT_WORDS[split]}", columns, rows, "", bars=False)
+    return ScoreGroup(f"{metric}, {SPLIT_WORDS[split]}", columns, rows, "", bars=False)
+
+
+def _has_number(groups: Mapping[str, Sequence[tuple[str, str]]], scores: Mapping[str, float], split: str) -> bool:
+    return any(f"{split}/{name}" in scores for members in groups.values() for name, _ in members)
 
 
 def _cells(name: str, scores: Mapping[str, float], splits: Sequence[str], longest: float | None) -> tuple[Cell, ...]:

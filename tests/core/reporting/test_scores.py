@@ -54,6 +54,11 @@ def test_a_metric_with_several_parameters_is_one_table_of_parts_by_parameters() 
     ]
 
 
+def test_each_part_of_the_data_has_its_own_table_of_parameters() -> None:
+    names = [f"{split}/pdj@{t}/knee" for split in ("val", "test") for t in (0.1, 0.2)]
+    assert [group.name for group in score_tables(dict.fromkeys(names, 0.5), [], None).groups] == ["pdj, test", "pdj, validation"]
+
+
 def test_a_metric_with_one_parameter_keeps_its_splits() -> None:
     (group,) = score_tables({"test/pdj@0.2/knee": 0.5, "val/pdj@0.2/knee": 0.6}, [], None).groups
     assert (group.name, group.splits) == ("pdj@0.2", ("test", "validation"))

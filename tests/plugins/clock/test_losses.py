@@ -53,7 +53,7 @@ def test_near_the_full_hour_the_hour_is_spread_as_the_minute_is() -> None:
     assert values(loss, HandLogits(logits, torch.zeros(1, 60)), TRUTH[:1])["hour_cross_entropy"] == pytest.approx([expected], rel=1e-5)
 
 
-@pytest.mark.parametrize("spread_min", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize("spread_min", [0.0, 0.7, 1.0, 1.5])
 def test_a_network_that_says_exactly_its_targets_is_read_right_at_every_time(spread_min: float) -> None:
     every_time = torch.arange(720)
     hours, minutes = spread_hands(every_time, spread_min)

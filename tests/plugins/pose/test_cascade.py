@@ -308,12 +308,13 @@ def test_a_pyramid_joins_the_maps_of_a_network_at_a_quarter_of_the_picture() -> 
 
 
 @pytest.mark.parametrize(("network", "message"), [
-    ("resnet1o", r"model.backbone.network: timm gives no feature maps of 'resnet1o': Unknown model \(resnet1o\)"),
-    ("vit_tiny_patch16_224", r"'vit_tiny_patch16_224' has maps at strides \[16, .*16\]; expected \[32, 16, 8, 4\] among them"),
+    ("resnet1o", r"timm gives no feature maps of 'resnet1o': Unknown model \(resnet1o\)"),
+    ("vit_tiny_patch16_224", r"'vit_tiny_patch16_224' has maps at strides \[16, .*16\]; expected maps \[B, C, H, W\] at \[32, 16, 8, 4\]"),
+    ("swin_s3_tiny_224", r"expected maps \[B, C, H, W\] at \[32, 16, 8, 4\] among them"),
 ])  # fmt: skip
 def test_a_network_without_the_pyramids_maps_is_refused(network: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Pyramid((3, 64, 64), network=network)
+        Pyramid((3, 224, 224), network=network)
 
 
 def test_a_heat_map_is_read_by_its_centre_of_mass() -> None:

@@ -11,15 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.io
+import torch
 from PIL import Image
 
+from toolkit.data.tree import stack
 from toolkit.errors import ConfigError, DataError
 from toolkit_pose import mat_reader
 from toolkit_pose.datasets import CocoKeypoints, Joined, flic
 from toolkit_pose.leeds import lsp, lspet
+from toolkit_pose.metrics import Pcp
 from toolkit_pose.pictures import PosePictures
 from toolkit_pose.skeletons import LSP_KEYPOINTS
 from toolkit_pose.synthetic import SyntheticPeople
+from toolkit_pose.types import PosePrediction
 
 REAL = Path(os.environ.get("TOOLKIT_DATA", "nowhere"))
 
@@ -90,7 +94,7 @@ def test_lsp_may_publish_the_end_of_its_training_part_as_validation(tmp_path: Pa
     parts: list[PosePictures] = [lsp(split, **options) for split in ("train", "validation", "test")]
     assert [[sample.id[-1] for sample in part] for part in parts] == [["1", "2", "3"], ["4"], ["5"]]
     assert parts[0].splits == ("train", "validation", "test")
-    with pytest.raises(ConfigError, match=r"data.validation_count is 4 of 4 pictures that train; leave at least one"):
+    with pytest.raises(ConfigError, match=r"lsp: validation_count is 4 of 4 pictures that train; leave at least one"):
         lsp("train", **options | {"validation_count": 4})
 
 
@@ -108,9 +112,20 @@ def test_a_margin_cuts_pictures_to_their_labelled_keypoints(tmp_path: Path) -> N
     write_pictures(tmp_path / "lspet" / "images", 1, "im{:05d}.webp")  # 60 x 80
     np.save(tmp_path / "lspet" / "joints.npy", values.transpose(2, 0, 1))
     sample = lspet("train", root=str(tmp_path / "lspet"), margin=0.25)[0]
-    assert sample.image.shape[:2] == (30, 30)  # 20 .. 40 and 30 .. 50, five more on every side
+    assert sample.image.shape[:2] == (31, 31)  # 20 .. 40 and 30 .. 50, five more on every side
     assert sample.target.points_px[:3].tolist() == [[5, 5], [25, 10], [10, 25]]
     assert lspet("train", root=str(tmp_path / "lspet"), margin=0.25).signature() != lspet("train", root=str(tmp_path / "lspet")).signature()
+
+
+def test_a_single_keypoint_outside_its_picture_is_cut_to_the_nearest_pixel(tmp_path: Path) -> None:
+    values = joints(1)
+    values[:, 2] = 0
+    values[0] = [[61], [40], [1]]  # two pixels beyond the last column of 60: still labelled
+    write_pictures(tmp_path / "lspet" / "images", 1, "im{:05d}.webp")
+    np.save(tmp_path / "lspet" / "joints.npy", values.transpose(2, 0, 1))
+    sample = lspet("train", root=str(tmp_path / "lspet"), margin=0.16)[0]
+    assert sample.image.shape[:2] == (1, 1)
+    assert sample.target.points_px[0].tolist() == [2, 0]
 
 
 @pytest.mark.usefixtures("in_process")
@@ -365,6 +380,24 @@ def test_the_real_lsp_has_its_known_numbers() -> None:
     assert (len(train), len(test)) == (1000, 1000)
     hidden = (~train.visible).sum() + (~test.visible).sum()
     assert int(hidden) == 2044  # ones in the file's third row
+
+
+@pytest.mark.skipif(not (REAL / "lsp").is_dir(), reason="no lsp below TOOLKIT_DATA")
+def test_one_pose_for_everybody_scores_what_the_readme_says() -> None:
+    """The median of the training keypoints, in shares of the picture padded to a square, by the plugin's own PCP."""
+
+    def padded(data: PosePictures, index: int) -> tuple[int, Any]:
+        height, width = data[index].image.shape[:2]
+        return max(height, width), np.array([max(height - width, 0), max(width - height, 0)]) / 2
+
+    train, test = lsp("train"), lsp("test")
+    shares = [(train.points_px[n].numpy() + offset) / side for n in range(len(train)) for side, offset in [padded(train, n)]]
+    median, metric = np.median(shares, axis=0), Pcp(test.info)
+    for n in range(len(test)):
+        side, offset = padded(test, n)
+        points = torch.from_numpy(median * side - offset).float()[None, None]
+        metric.update(PosePrediction(points, torch.zeros(1, 1, 14, 4, 2)), stack([test[n].target]))
+    assert metric.compute()["pcp"] == pytest.approx(0.241, abs=0.0005)
 
 
 @pytest.mark.skipif(not (REAL / "lspet").is_dir(), reason="no lspet below TOOLKIT_DATA")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from toolkit.errors import PluginError
+from toolkit.errors import ConfigError
 from toolkit_pose.losses import HeatmapCrossEntropy, KeypointL1, KeypointL2, Rle, SmoothL1, Wing
 from toolkit_pose.residual_flow import ResidualFlow
 from toolkit_pose.skeletons import LSP_KEYPOINTS, pose_info
@@ -128,12 +128,12 @@ def test_heatmap_counts_labelled_keypoints_alone() -> None:
 
 
 def test_heatmap_asks_for_a_network_with_heat_maps() -> None:
-    with pytest.raises(PluginError, match="loss heatmap needs heat maps of the whole picture; use model pose_net with the head heatmap"):
+    with pytest.raises(ConfigError, match="loss heatmap needs heat maps of the whole picture; use model pose_net with the head heatmap"):
         HeatmapCrossEntropy(INFO)(*seen((0.1, 0.1)))
 
 
 def test_rle_asks_for_a_network_with_deviations() -> None:
     output, encoded = seen((0.1, 0.1))
     bare = PoseOutput(output.stages, output.boxes, output.counted)
-    with pytest.raises(PluginError, match="loss rle needs a network that gives deviations; set likelihood: true"):
+    with pytest.raises(ConfigError, match="loss rle needs a network that gives deviations; set likelihood: true"):
         Rle(INFO)(bare, encoded)
