@@ -122,11 +122,13 @@ class PixelScores(Metric[AnomalyPrediction]):
             "pixels": torch.zeros(len(info.kinds), len(thresholds), 4, dtype=torch.int64),
             "pictures": torch.zeros(len(info.kinds), dtype=torch.int64),
             "marked": torch.zeros(4, dtype=torch.int64),
+            "without_threshold": torch.zeros((), dtype=torch.int64),
         }
 
     def update(self, prediction: AnomalyPrediction, truth: AnomalyTruth) -> None:
         """Take in a batch."""
         self.add_at("pictures", truth.kind, torch.ones_like(truth.kind))
+        self.add("without_threshold", prediction.threshold.isinf().sum())
         for kind, one, regions in _with_mask(prediction, truth):
             height, width = regions.shape
             labels = regions if self.size is None else _nearest(regions, self.size)

@@ -78,7 +78,7 @@ def test_all_pictures_without_mask_and_masks_without_picture_are_named(category:
     assert lines[0].endswith(": 3 pictures or masks are out of place (without a folder of masks whole pictures are scored)")
     assert lines[1].endswith("test/crack/001.png: has no mask; expected " + str(category / "ground_truth/crack/001_mask.png"))
     assert lines[2].endswith(f"ground_truth/hole/9_mask.png: is a mask without a picture in {category / 'test/hole'}")
-    assert lines[3].endswith(f"ground_truth/dent: masks without pictures; expected {category / 'test/dent'}")
+    assert lines[3].endswith(f"ground_truth/dent: masks without pictures; expected a folder of defects {category / 'test/dent'}")
 
 
 def listed(error: pytest.ExceptionInfo[DataError], root: Path) -> list[str]:
@@ -93,6 +93,18 @@ def test_every_one_of_many_mismatches_is_named(category: Path) -> None:
         mvtec("train", root=str(category))
     names = [line.split(":")[0] for line in listed(caught, category)]
     assert names == [f"test/crack/{n:03d}.png" for n in range(10, 45)]
+
+
+def test_defects_among_the_training_pictures_and_masks_beside_their_folders_are_named(category: Path) -> None:
+    write(category / "train/crack/7.png")
+    write(category / "ground_truth/0.png", block=True)
+    (category / "ground_truth/good").mkdir()  # empty, as some copies have it
+    with pytest.raises(DataError) as caught:
+        mvtec("train", root=str(category))
+    assert listed(caught, category) == [
+        "train/crack: is not read, only good pictures are trained with",
+        "ground_truth/0.png: is not read, it lies beside the folders of pictures; move it into one",
+    ]
 
 
 def test_pictures_where_none_are_read_are_named(category: Path) -> None:

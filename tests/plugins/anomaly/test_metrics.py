@@ -68,11 +68,13 @@ def test_false_alarms_are_the_share_of_good_pictures_called_defective() -> None:
     assert scored(FalseAlarms(INFO)) == {"false_alarms": pytest.approx(expected)}
 
 
-def test_without_a_threshold_there_is_no_share_of_false_alarms() -> None:
+@pytest.mark.parametrize(("metric_type", "name"), [(ImageScores, "image_f1"), (PixelScores, "pixel_f1"), (FalseAlarms, "false_alarms")])
+def test_without_a_threshold_what_would_be_at_it_is_undefined(metric_type: type[Metric[AnomalyPrediction]], name: str) -> None:
     prediction, truth = some_results()
-    metric = FalseAlarms(INFO)
-    metric.update(replace(prediction, image_threshold=torch.full_like(prediction.image_threshold, torch.inf)), truth)
-    assert metric.compute() == {"false_alarms": Undefined("the threshold is calibrated after fitting")}
+    unknown = torch.full_like(prediction.threshold, torch.inf)
+    metric = metric_type(INFO)  # type: ignore[call-arg]
+    metric.update(replace(prediction, threshold=unknown, image_threshold=unknown), truth)
+    assert [score for score, value in metric.compute().items() if value == Undefined("the threshold is calibrated after fitting")] == [name]
 
 
 def test_pixel_measures_are_whole_counts_over_all_pictures_of_a_kind() -> None:
