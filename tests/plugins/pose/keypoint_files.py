@@ -1,0 +1,37 @@
+"""Small data sets in the layouts of LSP and LSPET."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+from PIL import Image
+
+
+def write_pictures(folder: Path, count: int, pattern: str = "im{:04d}.jpg", size: tuple[int, int] = (60, 80)) -> None:
+    folder.mkdir(parents=True)
+    for number in range(1, count + 1):
+        Image.fromarray(np.full((size[1], size[0], 3), number, dtype=np.uint8)).save(folder / pattern.format(number))
+
+
+def joints(count: int) -> Any:
+    """[14, 3, count] x, y within 10 .. 50 and flags that change from keypoint to keypoint."""
+    rng = np.random.default_rng(0)
+    values = rng.uniform(10, 50, (14, 3, count))
+    values[:, 2] = (np.arange(14) % 3 == 0)[:, None]
+    return values
+
+
+def write_lsp(root: Path, values: Any, count: int | None = None) -> Path:
+    """LSP's layout; `values` as `joints` gives them."""
+    write_pictures(root / "images", values.shape[2] if count is None else count)
+    scipy.io.savemat(root / "joints.mat", {"joints": values.transpose(1, 0, 2)})
+    return root
+
+
+def write_lspet(root: Path, values: Any) -> Path:
+    write_pictures(root / "images", values.shape[2], "im{:05d}.webp")
+    scipy.io.savemat(root / "joints.mat", {"joints": values})
+    return root
