@@ -191,6 +191,16 @@ def test_unreadable_pictures_of_all_parts_are_told_at_once(
     assert_fails(ended, 3, "\n".join(told))
 
 
+def test_a_validation_that_is_not_used_is_told(command: Command, config: Callable[..., Path], picture_folder: Callable[..., Path]) -> None:
+    root = picture_folder().rename("whole")
+    for part in ("train", "val"):
+        shutil.copytree(root, Path("parts") / part)
+    data = {"name": "image_folder", "root": "parts", "validation": {"fold": 1, "folds": 5}}
+    ended = command("run", config(data=data), "--out", "out")
+    assert ended.returncode == 0
+    assert "data.validation is not used: 'image_folder' has a validation part of its own" in ended.stdout
+
+
 def test_data_that_changed_since_the_run_began_are_noticed(
     command: Command, config: Callable[..., Path], picture_folder: Callable[..., Path], stop_after_epoch: Callable[..., None]
 ) -> None:

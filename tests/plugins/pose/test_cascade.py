@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
+import timm
 import torch
 from torch import Tensor, nn
 
 from toolkit.data.sample import Batch
-from toolkit.errors import ConfigError
+from toolkit.errors import ConfigError, ResourceError
 from toolkit.models.model import Backbone
 from toolkit_pose.cascade import DeepPose
 from toolkit_pose.crops import cut_out, square_boxes, torso_px
@@ -305,6 +308,22 @@ def test_a_pyramid_joins_the_maps_of_a_network_at_a_quarter_of_the_picture() -> 
     assert features.shape == (2, 16, 16, 24)
     torch.autograd.backward(features.sum())
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
+
+
+def test_a_pyramid_reads_the_weights_of_the_whole_network_from_a_file(tmp_path: Path) -> None:
+    whole = timm.create_model("resnet10t")
+    safetensors.torch.save_file(whole.state_dict(), tmp_path / "resnet10t.safetensors")
+    network = Pyramid((3, 64, 64), network="resnet10t", pretrained=str(tmp_path / "resnet10t.safetensors"))
+    torch.testing.assert_close(network.body.state_dict()["layer1.0.conv1.weight"], whole.state_dict()["layer1.0.conv1.weight"])
+
+
+def test_weights_that_cannot_be_fetched_are_told_with_the_way_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(*_: Any, **__: Any) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(timm, "create_model", no_network)
+    with pytest.raises(ResourceError, match=r"pretrained weights of timm/resnet18 could not be fetched \(OSError: no route to host\)"):
+        Pyramid((3, 64, 64), pretrained=True)
 
 
 @pytest.mark.parametrize(("network", "message"), [
