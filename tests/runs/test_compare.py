@@ -76,6 +76,13 @@ def test_runs_of_one_config_are_told_apart_by_their_commands_and_other_data_are_
     assert "- copied: toolkit run tiny.yaml seed=9\n" in told
 
 
+def test_what_a_run_says_against_its_own_scores_is_repeated(finished_run: Path, copied_run: Path, tmp_path: Path) -> None:
+    results = json.loads((copied_run / "results.json").read_text())
+    (copied_run / "results.json").write_text(json.dumps(results | {"caveats": ["the threshold was chosen on test data"]}))
+    told = compare([finished_run, copied_run], out=tmp_path / "out").with_suffix(".md").read_text()
+    assert [line for line in told.splitlines() if "threshold" in line] == ["- copied: the threshold was chosen on test data"]
+
+
 def test_nothing_is_counted_per_percent_of_a_score_of_which_less_is_better(finished_run: Path, copied_run: Path, tmp_path: Path) -> None:
     results = json.loads((copied_run / "results.json").read_text())
     assert "loss" in results["lower_is_better"]

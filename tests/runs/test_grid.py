@@ -85,6 +85,14 @@ def test_a_cell_that_fails_does_not_stop_the_others_and_stands_in_the_table_with
     assert "1 of 1" in table
 
 
+def test_what_cells_say_against_their_own_scores_stands_in_the_table_once(grid: Path, tmp_path: Path) -> None:
+    run_grid(grid, out=tmp_path / "out")
+    for file in (tmp_path / "out" / "cells").glob("*/results.json"):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"caveats": ["the threshold was chosen on test data"]}))
+    table = run_grid(grid, out=tmp_path / "out").table[1].read_text()
+    assert table.count("threshold") == table.count("- the threshold was chosen on test data\n") == 1
+
+
 def test_a_stopped_grid_goes_on_within_the_cell_it_was_stopped_in(
     grid: Path, tmp_path: Path, stop_after_epoch: Callable[..., None]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +12,9 @@ from toolkit.cli.options import Config, Debug, Overrides, PluginFiles, Synthetic
 
 
 def check(
-    configs: Annotated[list[str], typer.Argument(help="Config files (.yaml).", metavar="CONFIG...")],
+    arguments: Annotated[
+        list[str], typer.Argument(help="Config files (.yaml), and options laid over each of them.", metavar="CONFIG... [a.b=v]...")
+    ],
     plugin: PluginFiles = None,
     debug: Debug = False,
 ) -> None:
@@ -20,12 +23,16 @@ def check(
     from toolkit.errors import ConfigError
     from toolkit.extension.discovery import load_plugins
 
+    overrides = [argument for argument in arguments if "=" in argument and not Path(argument).exists()]
+    configs = [argument for argument in arguments if argument not in overrides]
+    if not configs:
+        raise ConfigError("name a config file to check before the options laid over it")
     registry = load_plugins(plugin or ()).registry
     problems = []
     for config in configs:
         for synthetic in (False, True):
             try:
-                load_config(config, synthetic=synthetic, registry=registry)
+                load_config(config, overrides=overrides, synthetic=synthetic, registry=registry)
             except ConfigError as error:
                 problems.append(str(error))
                 break

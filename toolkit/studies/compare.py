@@ -160,6 +160,7 @@ def _table(runs: Sequence[_RunRead], scores: Sequence[str]) -> Table:
     notes = [f"{run.name} has not finished: {len(run.metrics)} epochs are done" for run in runs if not run.results]
     undefined = [(run.name, name, reason) for run in runs for name, reason in run.results.get("undefined", {}).items()]
     notes += [f"{run}: {name} has no number: {reason}" for run, name, reason in undefined if name in scores]
+    notes += [f"{run.name}: {caveat}" for run in runs for caveat in run.results.get("caveats", ())]
     if len({run.results["data"]["fingerprint"] for run in runs if run.results}) > 1:
         notes.append("These runs saw different data, so their scores do not compare.")
     notes += [f"{run.name}: {run.command}" for run in runs if run.command and [other.config for other in runs].count(run.config) > 1]

@@ -185,6 +185,7 @@ def grid_table(grid: Grid, folder: Path, failures: Mapping[str, str]) -> Table:
         rows.append([*values, *means, _mean_seconds(finished), f"{len(finished)} of {len(cells)}"])
     notes = [f"{cell.name}: {failures[cell.name]}" for cell in grid.cells if cell.name in failures]
     notes += [f"{name}: {note}" for name, results in done.items() for note in _without_number(results, grid.scores)]
+    notes += dict.fromkeys(caveat for results in done.values() for caveat in results.get("caveats", ()))
     return Table(grid.path.stem, [*grid.axes, *grid.scores, "time per cell (s)", "finished"], rows, _facts(grid, done.values()), notes)
 
 

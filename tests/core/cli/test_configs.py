@@ -35,6 +35,18 @@ def test_check_tells_the_problems_of_all_files_and_which_files_are_right(command
     assert first.endswith("no model named 'mlp_a' for task 'classification'; did you mean 'mlp'?")
 
 
+def test_check_lays_options_over_every_file(command: Command, config: Path) -> None:
+    assert command("check", config, "fit.batch_size=4").stdout == f"{config}: ok\n"
+    ended = command("check", config, "fit.batch_size=0")
+    assert ended.returncode == 2
+    assert "fit.batch_size: input should be greater than or equal to 1, got 0" in ended.stderr
+
+
+def test_check_of_options_without_a_file_asks_for_one(command: Command) -> None:
+    ended = command("check", "fit.batch_size=4")
+    assert (ended.returncode, ended.stderr) == (2, "error: name a config file to check before the options laid over it\n")
+
+
 def test_what_show_prints_is_a_config_that_shows_the_same(command: Command, config: Path, tmp_path: Path) -> None:
     shown = command("show", config, "fit.batch_size=4", "seed=7").stdout
     values = yaml.safe_load(shown)
