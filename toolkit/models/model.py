@@ -60,7 +60,7 @@ class OnePass(Protocol):
         """[B, C, H, W] of each training batch, once."""
 
     def finish(self) -> None:
-        """All batches were seen: make the buffers that the forward pass reads."""
+        """All batches were seen: make the buffers that the forward pass reads. Raises: DataError where there were too few pictures."""
 
 
 def training_output(model: nn.Module, images: Tensor, encoded: Any) -> Any:

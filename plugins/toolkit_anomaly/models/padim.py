@@ -8,6 +8,7 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
+from toolkit.errors import DataError
 from toolkit.models.model import Backbone
 from toolkit_anomaly.models.patch_features import PatchFeatures, feature_shape, joined
 from toolkit_anomaly.types import AnomalyInfo, PatchScores
@@ -73,9 +74,9 @@ class Padim(nn.Module):
         self._count += len(images)
 
     def finish(self) -> None:
-        """Means and covariances (divided by count - 1) of what was observed. Raises: ValueError for fewer than two pictures."""
+        """Means and covariances (divided by count - 1) of what was observed. Raises: DataError for fewer than two pictures."""
         if self._sum is None or self._outer is None or self._count < 2:
-            raise ValueError(f"padim was shown {self._count} pictures; a covariance needs at least 2")
+            raise DataError(f"padim was shown {self._count} pictures; a covariance needs at least 2")
         mean = self._sum / self._count
         covariance = (self._outer - self._count * mean[:, :, None] * mean[:, None, :]) / (self._count - 1)
         covariance += self.ridge * torch.eye(mean.shape[1], dtype=mean.dtype, device=mean.device)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from toolkit.errors import ConfigError
+from toolkit.errors import ConfigError, DataError
 from toolkit.models.model import Backbone, count_parameters
 from toolkit_anomaly.models.autoencoder import ConvAutoencoder
 from toolkit_anomaly.models.corruption import corrupted
@@ -135,7 +135,7 @@ def test_padim_gives_numpys_mahalanobis_distances(backbone: TwoMaps) -> None:
 
 
 def test_padim_needs_two_pictures(backbone: TwoMaps) -> None:
-    with pytest.raises(ValueError, match="padim was shown 1 pictures; a covariance needs at least 2"):
+    with pytest.raises(DataError, match="padim was shown 1 pictures; a covariance needs at least 2"):
         fitted(Padim(info(16), backbone=backbone), torch.rand(1, 3, 16, 16))
 
 
