@@ -26,7 +26,12 @@ class CrossEntropy:
         self.label_smoothing = label_smoothing
 
     def __call__(self, output: Tensor, encoded: Tensor) -> dict[str, Tensor]:
-        """`output`: [B, N, ...] logits; `encoded`: [B, ...] int64 labels. Values of one sample (pixels) are averaged."""
+        """`output`: [B, N, ...] logits; `encoded`: [B, ...] int64 labels, or [B, n] shares of the first n <= N classes.
+
+        Values of one sample (pixels) are averaged.
+        """
+        if encoded.is_floating_point():  # mixed labels; as a label says nothing of logits that stand for no class, nor do these
+            encoded = F.pad(encoded, (0, max(0, output.shape[1] - encoded.shape[1])))
         loss = F.cross_entropy(_widened(output), encoded, reduction="none", label_smoothing=self.label_smoothing)
         return {"cross_entropy": _per_sample(loss)}
 

@@ -73,28 +73,32 @@ def one_cycle(steps: int, /, *, warmup: Point = 0.3, start: Factor = 0.04) -> Sc
     return factor
 
 
-def step_decay(steps: int, /, *, at: tuple[Point, ...] = (0.5, 0.75), gamma: Factor = 0.1) -> Schedule:
+def step_decay(steps: int, /, *, at: tuple[Point, ...] = (0.5, 0.75), gamma: Factor = 0.1, warmup: Share = 0.0) -> Schedule:
     """The rate is multiplied by `gamma` at each point.
 
     Args:
         at: points as shares of the phase's steps.
         gamma: the factor at each of them.
+        warmup: share of the steps over which the rate rises linearly from nothing; the points stay where they are.
 
     >>> [round(step_decay(8)(step), 3) for step in (0, 3, 4, 6)]
     [1.0, 1.0, 0.1, 0.01]
     """
     turns = [round(point * steps) for point in at]
-    return lambda step: gamma ** sum(step >= turn for turn in turns)
+    ramp = constant(steps, warmup=warmup)
+    return lambda step: ramp(step) * gamma ** sum(step >= turn for turn in turns)
 
 
-def exponential(steps: int, /, *, gamma: Factor = 0.96, every: Annotated[int, Ge(1)] = 10_000) -> Schedule:
+def exponential(steps: int, /, *, gamma: Factor = 0.96, every: Annotated[int, Ge(1)] = 10_000, warmup: Share = 0.0) -> Schedule:
     """gamma ** (step / every), smoothly (Keras's ExponentialDecay).
 
     Args:
         gamma: the factor after `every` steps.
         every: steps of the optimizer.
+        warmup: share of the steps over which the rate also rises linearly from nothing.
     """
-    return lambda step: float(gamma ** (step / every))
+    ramp = constant(steps, warmup=warmup)
+    return lambda step: ramp(step) * float(gamma ** (step / every))
 
 
 class Plateau:
@@ -128,11 +132,10 @@ class Plateau:
         self._metric, self._sign = metric, 1 if mode == "max" else -1
         self._gamma, self._patience, self._min_delta, self._lowest = gamma, patience, min_delta, lowest
         self._factor = 1.0
-        self._decayed = inverse_time(steps, decay=decay)
-        self._warmed_up = _warmed_up(lambda progress: 1.0, steps, warmup)
+        self._decayed = inverse_time(steps, decay=decay, warmup=warmup)
 
     def __call__(self, step: int) -> float:
-        return self._factor * self._decayed(step) * self._warmed_up(step)
+        return self._factor * self._decayed(step)
 
     def watch(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Walk through all epochs from the first. Raises: ConfigError where they have no such score."""
@@ -147,16 +150,18 @@ class Plateau:
                 self._factor, since = max(self._lowest, self._factor * self._gamma), 0
 
 
-def inverse_time(steps: int, /, *, decay: Annotated[float, Ge(0)] = 5e-4) -> Schedule:
+def inverse_time(steps: int, /, *, decay: Annotated[float, Ge(0)] = 5e-4, warmup: Share = 0.0) -> Schedule:
     """1 / (1 + decay step): the `decay` of Keras's older optimizers.
 
     Args:
         decay: per step of the optimizer.
+        warmup: share of the steps over which the rate also rises linearly from nothing.
 
     >>> round(inverse_time(10, decay=0.5)(2), 3)
     0.5
     """
-    return lambda step: 1 / (1 + decay * step)
+    ramp = constant(steps, warmup=warmup)
+    return lambda step: ramp(step) / (1 + decay * step)
 
 
 def _warmed_up(main: Callable[[float], float], steps: int, warmup: float) -> Schedule:

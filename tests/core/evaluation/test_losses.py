@@ -44,6 +44,13 @@ def test_cross_entropy_of_label_maps_is_averaged_over_the_pixels_of_each_sample(
     np.testing.assert_allclose(CrossEntropy(INFO)(logits, labels)["cross_entropy"].numpy(), expected, rtol=1e-12)
 
 
+def test_shares_of_fewer_classes_than_logits_give_the_others_nothing() -> None:
+    logits = torch.tensor([[1.0, 2.0, 3.0, -1.0]])
+    expected = -(0.25 * logits.log_softmax(1)[0, 0] + 0.75 * logits.log_softmax(1)[0, 1])
+    (found,) = CrossEntropy(INFO)(logits, torch.tensor([[0.25, 0.75]]))["cross_entropy"]
+    torch.testing.assert_close(found, expected)
+
+
 def test_mse_averages_the_squares_of_each_sample() -> None:
     output = torch.tensor([[[1.0, 2.0]], [[0.0, -3.0]]])
     assert MeanSquaredError(INFO)(output, torch.zeros(2, 1, 2))["mse"].tolist() == [2.5, 4.5]

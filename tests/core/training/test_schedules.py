@@ -111,6 +111,12 @@ def test_after_its_warm_up_a_cosine_has_the_rest_of_the_steps() -> None:
     assert found[2:] == pytest.approx(factors(schedules.cosine(8), 8))
 
 
+@pytest.mark.parametrize("make", [schedules.step_decay, schedules.exponential, schedules.inverse_time, schedules.Plateau])
+def test_a_warm_up_goes_before_a_schedule_without_moving_it(make: Callable[..., schedules.Schedule]) -> None:
+    plain, warm = factors(make(20), 20), factors(make(20, warmup=0.1), 20)
+    assert warm == pytest.approx([plain[0] / 3, plain[1] * 2 / 3, *plain[2:]], rel=1e-12)
+
+
 def test_a_schedule_without_a_memory_gives_the_same_in_any_order() -> None:
     schedule = schedules.one_cycle(50)
     forwards = factors(schedule, 50)
