@@ -71,7 +71,7 @@ class Pyramid(Backbone):
     Args:
         network: its name at timm; it must have feature maps at strides 4, 8, 16 and 32, as ResNets do.
         channels: of the joined map.
-        pretrained: true fetches timm's weights; a path reads a .safetensors file of the whole network.
+        pretrained: true fetches timm's weights; a path reads a .safetensors or .pth file of the whole network.
 
     Raises: ConfigError if timm has no such network, or no such maps of it; ResourceError if weights cannot be fetched.
     """

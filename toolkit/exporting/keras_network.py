@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from toolkit.errors import ConfigError
 from toolkit.models.inspect import Layer, inspect_model
-from toolkit.models.keras_file import Order, keras_order
+from toolkit.models.keras_order import Order, keras_order
 from toolkit.models.model import Shape
 from toolkit.models.optional import quiet, require
 
@@ -48,6 +49,10 @@ class KerasWriter:
         *sides, channels = self.output.shape[1:]
         return (channels, *sides)
 
+    def holds(self, shape: tuple[int, ...]) -> bool:
+        """Whether the output is what PyTorch has as `shape`; a vector also stands for its map of one position."""
+        return shape in (self.shape, (*self.shape, 1, 1))
+
 
 def as_keras(model: nn.Module, input_shape: Shape) -> Any:
     """The Keras model, channels last.
@@ -55,20 +60,28 @@ def as_keras(model: nn.Module, input_shape: Shape) -> Any:
     Raises: ConfigError naming the layer that Keras has no like of, or that does not simply follow the one before.
     """
     writer = KerasWriter(input_shape)
+    calls = Counter[str]()
     for layer in inspect_model(model, input_shape).layers:
-        module = model.get_submodule(layer.name)
-        _write(writer, layer, module)
-        if writer.shape != layer.output_shape:
+        calls[layer.name] += 1
+        _write(writer, layer, model.get_submodule(layer.name), _keras_name(layer, calls[layer.name]))
+        if not writer.holds(layer.output_shape):
             raise _refusal(layer, f"gives {list(layer.output_shape)} where Keras' gives {list(writer.shape)}")
     keras = require("keras", extra="keras", purpose="exporting to Keras")
     return keras.Model(writer.input, writer.output, name=type(model).__name__.lower())
 
 
-def _write(writer: KerasWriter, layer: Layer, module: nn.Module) -> None:
+def _keras_name(layer: Layer, call: int) -> str:
+    """One that no other layer has; a module called again (a shared ReLU) is a layer of its own in Keras."""
     name = layer.name.replace(".", "_") or "network"
+    return name if call == 1 else f"{name}_call{call}"
+
+
+def _write(writer: KerasWriter, layer: Layer, module: nn.Module, name: str) -> None:
     if layer.kind not in _WRITERS:
         raise _refusal(layer, "has no like in Keras")
     try:
+        if len(layer.output_shape) == 1:  # AlexNet, VGG and LinearHead flatten by a function, which is no layer of theirs
+            writer.flatten(f"{name}_flatten")
         _WRITERS[layer.kind](writer, module, name)
     except (ValueError, TypeError) as error:
         raise _refusal(layer, f"does not follow the layer before it: {str(error).splitlines()[0]}") from error
@@ -98,7 +111,6 @@ def _convolution(writer: KerasWriter, module: Any, name: str) -> None:
 
 
 def _dense(writer: KerasWriter, module: Any, name: str) -> None:
-    writer.flatten(f"{name}_flatten")
     kernel = module.weight.detach().numpy().T
     if writer.order is not None:
         kernel = kernel[writer.order]
@@ -131,12 +143,15 @@ def _pool_to_size(layer: str) -> Callable[[KerasWriter, Any, str], None]:
     def write(writer: KerasWriter, module: Any, name: str) -> None:
         size = module.output_size
         wanted = (size, size) if isinstance(size, int) else tuple(size)
-        _, *sides = writer.shape
-        if any(side % cells for side, cells in zip(sides, wanted, strict=True)):
-            raise ValueError(f"{sides} positions cannot be pooled evenly to {list(wanted)}")
-        window = tuple(side // cells for side, cells in zip(sides, wanted, strict=True))
+        sides = (*writer.shape, 1, 1)[1:3]  # a vector is a map of one position
+        window = tuple(max(1, side // cells) for side, cells in zip(sides, wanted, strict=True))
+        repeats = tuple(max(1, cells // side) for side, cells in zip(sides, wanted, strict=True))
+        if any(side * r != cells * w for side, cells, r, w in zip(sides, wanted, repeats, window, strict=True)):
+            raise ValueError(f"{list(sides)} positions cannot be pooled evenly to {list(wanted)}")
         if window != (1, 1):
             writer.add(getattr(writer.layers, layer)(window, strides=window, name=name))
+        if repeats != (1, 1):  # small pictures: torch pools one position to several, as AlexNet's 1 x 1 to 6 x 6
+            writer.add(writer.layers.UpSampling2D(repeats, interpolation="nearest", name=f"{name}_repeat"))
 
     return write
 
@@ -169,7 +184,7 @@ _WRITERS: Mapping[str, Callable[[KerasWriter, Any, str], None]] = {  # Flatten a
     "AdaptiveAvgPool2d": _pool_to_size("AveragePooling2D"),
     "AdaptiveMaxPool2d": _pool_to_size("MaxPooling2D"),
     "ZeroPad2d": _pad,
-    "Flatten": lambda writer, module, name: writer.flatten(name),
+    "Flatten": lambda writer, module, name: None,  # done before every layer that gives vectors
     "Identity": lambda writer, module, name: None,
     "Dropout": _simple("Dropout", rate=lambda module: module.p),
     "Dropout2d": _simple("SpatialDropout2D", rate=lambda module: module.p),

@@ -9,13 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from toolkit.errors import ConfigError, ResourceError
 from toolkit.models.model import Backbone, Shape
+from toolkit.models.weights import read_tensors
 
 Output = Literal["map", "vector"]
 SIDE_OUTPUTS = {"aux1", "aux2", "AuxLogits"}
@@ -73,7 +72,8 @@ def build_torchvision(name: str, input_shape: Shape, /, *, pretrained: bool | st
     """A network of torchvision without its last layer.
 
     Args:
-        pretrained: true fetches torchvision's best weights; a path reads a .safetensors file of the whole network.
+        pretrained: true fetches torchvision's best weights; a path reads a file of the whole network: .pth as torchvision publishes it,
+            or .safetensors. Its last linear layer may have any number of outputs: it is not used.
         output: map gives the last feature map, vector what the network's last linear layer sees.
     """
     import torchvision
@@ -96,7 +96,7 @@ def build_timm(name: str, input_shape: Shape, /, *, pretrained: bool | str = Fal
     """A network of timm without its classifier.
 
     Args:
-        pretrained: true fetches timm's weights; a path reads a .safetensors file of the whole network.
+        pretrained: true fetches timm's weights; a path reads a .safetensors or .pth file of the whole network.
         output: map gives the last feature map (a network without one gives its pooled vector), vector the pooled vector.
     """
     import timm
@@ -136,20 +136,18 @@ class TimmBody(nn.Module):
 
 
 def load_weights(network: nn.Module, file: Path, *, owner: str, may_differ: tuple[str, ...] = ()) -> None:
-    """Fill `network` from a .safetensors file.
+    """Fill `network` from a .safetensors, .pth or .pt file of its state dict.
 
     Args:
         owner: names the network in messages.
         may_differ: modules (by name) whose weights may be missing, extra or of another shape: the classifier of another data set.
 
-    Raises: ConfigError if the file does not fit, naming the tensors.
+    Raises: ConfigError if the file cannot be read or does not fit, naming the tensors.
     """
-    if file.suffix != ".safetensors":
-        raise ConfigError(f"{owner}: pretrained: cannot read {file}; expected a .safetensors file (convert others with safetensors.torch)")
     try:
-        weights = safetensors.torch.load_file(file)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise ConfigError(f"{owner}: pretrained: cannot read {file}: {error}") from error
+        weights = read_tensors(file)
+    except ConfigError as error:
+        raise ConfigError(f"{owner}: {error}") from error
     own = network.state_dict()
     free = {key for key in own.keys() | weights.keys() if any(key.startswith(f"{name}.") for name in may_differ)}
     fitting = {key: value for key, value in weights.items() if key in own and own[key].shape == value.shape}
@@ -207,5 +205,5 @@ def cannot_fetch(name: str, error: Exception) -> ResourceError:
     reason = str(error).splitlines()[0] if str(error) else "no reason given"
     return ResourceError(
         f"pretrained weights of {name} could not be fetched ({type(error).__name__}: {reason}); "
-        "on a machine without network, save them as .safetensors elsewhere and write pretrained: path/to/file.safetensors"
+        "on a machine without network, save them as .safetensors or .pth elsewhere and write pretrained: path/to/file.safetensors"
     )

@@ -1,7 +1,7 @@
 """Weights of a Keras 3 file (.keras) laid out as PyTorch's.
 
-Keras keeps convolution kernels as [h, w, in, out] and dense ones as [in, out], and flattens maps position by position, where
-PyTorch flattens them channel by channel: a dense layer behind a flattened map needs its inputs reordered, not only transposed.
+Keras keeps convolution kernels as [h, w, in, out] and dense ones as [in, out]. A dense layer behind a flattened map needs its
+inputs reordered too, not only transposed: see `keras_order`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import ConfigError
+from toolkit.models.keras_order import Order, check_moves, leaves, order_of, outer_values
 from toolkit.models.optional import quiet, require
 
-Order = npt.NDArray[np.int64]
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _KINDS = {"Conv2D": "convolution", "Dense": "dense", "BatchNormalization": "batch norm"}
 
@@ -41,22 +40,14 @@ class KerasLayer:
     epsilon: float = 0.0
 
 
-def keras_order(channels: int, height: int, width: int) -> Order:
-    """For each place of a map flattened by Keras, its place in the same map flattened by PyTorch.
-
-    >>> keras_order(2, 1, 3).tolist()
-    [0, 3, 1, 4, 2, 5]
-    """
-    return np.arange(channels * height * width).reshape(channels, height, width).transpose(1, 2, 0).ravel()
-
-
 def keras_state(file: Path, model: nn.Module) -> dict[str, Tensor]:
     """The file's weights under the names of `model`'s state dict, its layers taken in the order in which they were made.
 
     What differs in shape is left to the caller; counters that Keras does not have keep the model's values.
     A batch norm's own epsilon stays: the file's other one is added to the variances, which comes to the same.
 
-    Raises: ConfigError if the file cannot be read or its layers are others than the model's, naming the first that differ.
+    Raises: ConfigError if the file cannot be read, if its layers are others than the model's, naming the first that differ, or
+    if a layer moves values so that their order is lost (Reshape in Flatten's place).
     """
     theirs = list(_read_layers(file))
     ours = [(name, module) for name, module in model.named_modules() if _kind(module)]
@@ -82,30 +73,22 @@ def _read_layers(file: Path) -> Iterator[KerasLayer]:
     except Exception as error:  # Keras raises whatever its layers' constructors do
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigError(f"cannot read {file}: {reason}", path="pretrained") from error
-    order: Order | None = None
-    for layer in network._flatten_layers(include_self=False):
+    outer = outer_values(network)
+    for layer in leaves(network):
         kind = type(layer).__name__
-        if kind == "Flatten":
-            order = _flattened(layer)
-        if not layer.weights or any(True for _ in layer._flatten_layers(include_self=False)):
-            continue
-        if kind not in _KINDS:
+        weighted = getattr(layer, "weights", ())
+        if weighted and kind not in _KINDS:
             raise ConfigError(
                 f"{file}: layer '{layer.name}' is a {kind}; expected only {', '.join(_KINDS)} to have weights", path="pretrained"
             )
-        weights = {weight.name: np.asarray(keras.ops.convert_to_numpy(weight)) for weight in layer.weights}
-        yield KerasLayer(layer.name, _KINDS[kind], weights, order, float(getattr(layer, "epsilon", 0.0)))
-        if kind == "Dense":
-            order = None
-
-
-def _flattened(layer: Any) -> Order | None:
-    """The order behind a Flatten of a channels-last map; None where both flatten alike."""
-    shape = tuple(layer.input.shape[1:])
-    if len(shape) != 3 or getattr(layer, "data_format", "channels_last") == "channels_first":
-        return None
-    height, width, channels = shape
-    return keras_order(channels, height, width)
+        try:
+            check_moves(layer, outer)
+            order = order_of(layer.input, outer) if weighted else None
+        except ValueError as error:
+            raise ConfigError(f"{file}: {error}", path="pretrained") from error
+        if weighted:
+            weights = {weight.name: np.asarray(keras.ops.convert_to_numpy(weight)) for weight in weighted}
+            yield KerasLayer(layer.name, _KINDS[kind], weights, order, float(getattr(layer, "epsilon", 0.0)))
 
 
 def _kind(module: nn.Module) -> str | None:
@@ -133,8 +116,9 @@ def _as_torch(layer: KerasLayer, module: nn.Module) -> dict[str, npt.NDArray[np.
 
 def _reordered(values: npt.NDArray[np.float32], order: Order | None) -> npt.NDArray[np.float32]:
     """Rows from Keras' order into PyTorch's."""
-    if order is None or len(order) != len(values):
+    if order is None:
         return values
+    assert len(order) == len(values), f"{len(values)} values, {len(order)} places"  # both are the length of the layer's input
     result = np.empty_like(values)
     result[order] = values
     return result

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +32,7 @@ def load_pretrained(model: nn.Module, path: str | Path) -> str:
     Returns: a line saying what was loaded and what was not.
     Raises: ConfigError if the file cannot be read or does not fit, naming what differs.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise ConfigError(f"no such file: {file}", path="pretrained")
+    file = _existing(Path(path))
     own = model.state_dict()
     weights = _read(file, model)
     last = _last_weighted(model)
@@ -51,38 +48,68 @@ def load_pretrained(model: nn.Module, path: str | Path) -> str:
     return told
 
 
+def read_tensors(path: str | Path) -> Mapping[str, Tensor]:
+    """The tensors of a .safetensors, .pth or .pt file by name, whatever network they are of; no code in the file is run.
+
+    Raises: ConfigError if the file cannot be read or holds other things than tensors.
+    """
+    file = _existing(Path(path))
+    suffix = file.suffix.lower()
+    if suffix not in _READERS:
+        raise ConfigError(f"{file} ends with '{suffix}'; expected .safetensors, .pth or .pt", path="pretrained")
+    return _READERS[suffix](file)
+
+
+def _existing(file: Path) -> Path:
+    if not file.is_file():
+        raise ConfigError(f"no such file: {file}", path="pretrained")
+    return file
+
+
 def _read(file: Path, model: nn.Module) -> Mapping[str, Tensor]:
-    match file.suffix.lower():
-        case ".safetensors":
-            try:
-                weights: Mapping[str, Tensor] = safetensors.torch.load_file(file)
-                return weights
-            except (OSError, safetensors.SafetensorError) as error:
-                raise ConfigError(f"cannot read {file}: {error}", path="pretrained") from error
-        case ".pth" | ".pt":
-            return _read_pth(file)
-        case ".keras":
-            return keras_state(file, model)
-        case suffix:
-            raise ConfigError(f"{file} ends with '{suffix}'; expected .safetensors, .pth, .pt or .keras", path="pretrained")
+    suffix = file.suffix.lower()
+    if suffix == ".keras":
+        return keras_state(file, model)
+    if suffix not in _READERS:
+        raise ConfigError(f"{file} ends with '{suffix}'; expected .safetensors, .pth, .pt or .keras", path="pretrained")
+    return _READERS[suffix](file)
+
+
+def _read_safetensors(file: Path) -> Mapping[str, Tensor]:
+    try:
+        weights: Mapping[str, Tensor] = safetensors.torch.load_file(file)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ConfigError(f"cannot read {file}: {error}", path="pretrained") from error
+    return weights
 
 
 def _read_pth(file: Path) -> Mapping[str, Tensor]:
     try:
         with quiet():
             content: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+    except Exception as error:  # of a cut-off file torch's reader raises IndexError, struct.error, AssertionError and more
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"cannot read {file}: {reason}; save it as torch.save(model.state_dict(), ...)", path="pretrained") from error
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
             break
-    if not isinstance(content, Mapping) or not content or not all(isinstance(value, Tensor) for value in content.values()):
+    if (
+        not isinstance(content, Mapping)
+        or not content
+        or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
+    ):
         raise ConfigError(
             f"{file} holds no state dict; expected names with a tensor each, also under one of {', '.join(_WRAPPERS)}", path="pretrained"
         )
     return {name.removeprefix("module."): value for name, value in content.items()}  # DistributedDataParallel's prefix
+
+
+_READERS: Mapping[str, Callable[[Path], Mapping[str, Tensor]]] = {
+    ".safetensors": _read_safetensors,
+    ".pth": _read_pth,
+    ".pt": _read_pth,
+}
 
 
 def _last_weighted(model: nn.Module) -> str | None:

@@ -200,6 +200,38 @@ def test_a_file_may_lack_the_classifiers_that_only_training_looks_at(tmp_path: P
     assert not any(parameter.any() for parameter in backbone.parameters())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("zipped", [True, False])  # vgg16-397923af.pth is older than zipped files
+@pytest.mark.parametrize("name", ["alexnet", "vgg16"])
+def test_a_pth_file_laid_out_as_torchvisions_fills_all_but_the_classifiers_last_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, zipped: bool
+) -> None:
+    """A stand-in of the published file, with its 1000 classes; every tensor is one number of its own, so that the file is small."""
+    with torch.device("meta"):  # its own initialisation takes seconds
+        network = torchvision.models.get_model(name, weights=None)
+    numbers = {key: float(place) for place, key in enumerate(network.state_dict(), start=1)}
+    stored = {key: torch.tensor(numbers[key]).expand(value.shape) for key, value in network.state_dict().items()}
+    assert stored["classifier.6.weight"].shape == (1000, 4096)
+    torch.save(stored, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
+    monkeypatch.setattr(torchvision.models, "get_model", lambda *args, **options: network.to_empty(device="cpu"))
+    backbone = build_torchvision(name, (3, 64, 64), pretrained=str(tmp_path / "w.pth"), output="vector")
+    filled = {key.removeprefix("body."): set(value[0].unique().tolist()) for key, value in backbone.state_dict().items()}
+    assert filled == {key: {number} for key, number in numbers.items() if not key.startswith("classifier.6.")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_classes", [1000, 3])
+def test_alexnet_from_a_pth_file_answers_as_the_network_that_was_saved(tmp_path: Path, num_classes: int) -> None:
+    torch.manual_seed(0)
+    network = torchvision.models.alexnet(weights=None, num_classes=num_classes).eval()
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    backbone = build_torchvision("alexnet", (3, 64, 64), pretrained=str(tmp_path / "w.pth"), output="vector").eval()
+    (tmp_path / "w.pth").unlink()  # 230 MB
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(network.classifier[6](backbone(images).flatten(1)), network(images), rtol=0, atol=0)
+
+
 class Tiny(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -258,25 +290,45 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path, changes: dict[str, Te
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "w.keras"
+    file.touch()
     with pytest.raises(ConfigError) as caught:
-        build_torchvision(SMALL, (3, 32, 32), pretrained="weights.pth")
-    assert str(caught.value) == (
-        f"torchvision/{SMALL}: pretrained: cannot read weights.pth; expected a .safetensors file (convert others with safetensors.torch)"
-    )
+        load_weights(Tiny(), file, owner="timm/tiny")
+    assert str(caught.value) == f"timm/tiny: pretrained: {file} ends with '.keras'; expected .safetensors, .pth or .pt"
 
 
-@pytest.mark.parametrize("content", [None, b"", b"not a safetensors file"])
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
-    file = tmp_path / "weights.safetensors"
-    if content is not None:
-        file.write_bytes(content)
-    with pytest.raises(ConfigError, match=rf"^timm/test_resnet: pretrained: cannot read {re.escape(str(file))}: \S"):
+@pytest.mark.parametrize(
+    ("name", "content"), [("w.safetensors", b""), ("w.safetensors", b"not a safetensors file"), ("w.pth", b""), ("w.pt", b"no pth file")]
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+    way_out = "" if name == "w.safetensors" else r"; save it as torch\.save\(model\.state_dict\(\), \.\.\.\)"
+    with pytest.raises(ConfigError, match=rf"^timm/test_resnet: pretrained: cannot read {re.escape(str(file))}: \S.*{way_out}$"):
         build_timm("test_resnet", (3, 32, 32), pretrained=str(file))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "alexnet.pth"
+    with pytest.raises(ConfigError, match=rf"^timm/tiny: pretrained: no such file: {re.escape(str(file))}$"):
+        load_weights(Tiny(), file, owner="timm/tiny")
+
+
+def test_a_pth_file_of_another_network_or_of_something_else_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "w.pth"
+    torch.save(own_weights() | {"conv.weight": torch.ones(4, 1, 3, 3)}, file)
+    with pytest.raises(
+        ConfigError, match=r"^timm/tiny: pretrained: .*w\.pth does not fit: 'conv\.weight' is \[4, 1, 3, 3\], expected \[4, 3, 3, 3\]$"
+    ):
+        load_weights(Tiny(), file, owner="timm/tiny")
+    torch.save({"epoch": 3}, file)
+    with pytest.raises(ConfigError, match=r"^timm/tiny: pretrained: .*w\.pth holds no state dict; expected names with a tensor each"):
+        load_weights(Tiny(), file, owner="timm/tiny")
 
 
 # Pretrained weights from the network, without one.
 
-WAY_OUT = "; on a machine without network, save them as .safetensors elsewhere and write pretrained: path/to/file.safetensors"
+WAY_OUT = "; on a machine without network, save them as .safetensors or .pth elsewhere and write pretrained: path/to/file.safetensors"
 
 
 def test_torchvisions_weights_that_cannot_be_fetched_are_a_matter_of_resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

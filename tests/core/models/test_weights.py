@@ -114,7 +114,19 @@ def test_a_file_that_is_none_of_these_is_refused(tmp_path: Path) -> None:
             load_pretrained(network(), tmp_path / name)
 
 
-def test_a_pth_file_of_something_else_is_refused(tmp_path: Path) -> None:
-    torch.save({"epoch": 3}, tmp_path / "w.pth")
+@pytest.mark.parametrize("content", [{"epoch": 3}, {0: torch.zeros(1)}, {}, [torch.zeros(1)]])
+def test_a_pth_file_of_something_else_is_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "w.pth")
     with pytest.raises(ConfigError, match=r"w\.pth holds no state dict; expected names with a tensor each"):
         load_pretrained(network(), tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pth_file_that_is_cut_off_anywhere_is_refused(tmp_path: Path, zipped: bool) -> None:
+    """An interrupted download; what torch's reader raises depends on the place."""
+    torch.save(network().state_dict(), tmp_path / "whole.pth", _use_new_zipfile_serialization=zipped)
+    whole = (tmp_path / "whole.pth").read_bytes()
+    for length in range(0, len(whole) - 1, 23):
+        (tmp_path / "w.pth").write_bytes(whole[:length])
+        with pytest.raises(ConfigError, match=r"^pretrained: cannot read .*w\.pth: \S.*; save it as torch\.save\("):
+            load_pretrained(network(), tmp_path / "w.pth")
