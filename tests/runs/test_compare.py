@@ -63,17 +63,36 @@ def test_a_checkpoint_that_cannot_be_read_is_named(copied_run: Path, tmp_path: P
         compare([copied_run], out=tmp_path / "out")
 
 
-def test_runs_of_one_config_are_told_apart_by_their_commands_and_other_data_are_said(
-    finished_run: Path, copied_run: Path, tmp_path: Path
-) -> None:
-    results = json.loads((copied_run / "results.json").read_text())
-    results["data"]["fingerprint"] = "other"
-    (copied_run / "results.json").write_text(json.dumps(results))
+def test_runs_of_one_config_are_told_apart_by_their_commands(finished_run: Path, copied_run: Path, tmp_path: Path) -> None:
     environment = json.loads((copied_run / "environment.json").read_text())
     (copied_run / "environment.json").write_text(json.dumps(environment | {"command": "toolkit run tiny.yaml seed=9"}))
     told = compare([finished_run, copied_run], out=tmp_path / "out").with_suffix(".md").read_text()
-    assert "- These runs saw different data, so their scores do not compare.\n" in told
     assert "- copied: toolkit run tiny.yaml seed=9\n" in told
+
+
+PREPARED = "These runs prepared their pictures differently (size, padding), or did not see the same ones: check before comparing scores."
+DIFFERENT = "These runs saw different data, so their scores do not compare."
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, None),
+        ({"fingerprint": "other"}, PREPARED),
+        ({"fingerprint": "other", "test": None}, PREPARED),
+        ({"fingerprint": "other", "test": 7}, DIFFERENT),
+        ({"fingerprint": "other", "name": "mnist"}, DIFFERENT),
+    ],
+    ids=["the same", "another size or other pictures", "the test part unread", "other numbers", "another name"],
+)
+def test_no_more_is_said_about_the_data_of_runs_than_is_known(
+    finished_run: Path, copied_run: Path, tmp_path: Path, change: dict[str, Any], said: str | None
+) -> None:
+    results = json.loads((copied_run / "results.json").read_text())
+    results["data"] = {key: value for key, value in (results["data"] | change).items() if value is not None}
+    (copied_run / "results.json").write_text(json.dumps(results))
+    told = compare([finished_run, copied_run], out=tmp_path / "out").with_suffix(".md").read_text()
+    assert [line for line in told.splitlines() if line.startswith("- These runs")] == ([f"- {said}"] if said else [])
 
 
 def test_what_a_run_says_against_its_own_scores_is_repeated(finished_run: Path, copied_run: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import signal
 import statistics
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import yaml
 
 from tests.commands import Command
 from toolkit import runs
-from toolkit.errors import ConfigError, StoppedError
+from toolkit.errors import ConfigError, DataError, ResourceError, StoppedError
 from toolkit.studies.grid import run_grid
 
 GRID = """\
@@ -24,6 +25,12 @@ set: {fit.phases.0.epochs: 1, plots: [], model: {name: mlp, hidden: [8]}}
 axes: {fit.phases.0.optimizer.lr: [1e-3, 1e-2]}
 seeds: [0, 1]
 scores: [test/accuracy, val/loss]
+"""
+ON_REAL = """\
+config: tiny.yaml
+set: {fit.phases.0.epochs: 1, plots: [], model: {name: mlp, hidden: [8]}}
+axes: {data: {mnist: {data: {name: mnist, limit: 100}}, fashion: {data.name: fashion_mnist}}}
+scores: [test/accuracy]
 """
 
 
@@ -77,12 +84,87 @@ def test_a_cell_that_fails_does_not_stop_the_others_and_stands_in_the_table_with
     grid.write_text(GRID.replace("1e-2", "1e+38").replace("[0, 1]", "[0]"))
     result = run_grid(grid, out=tmp_path / "out")
     assert [*result.failures] == ["lr=1e+38,seed=0"]
-    (reason,) = result.failures.values()
-    assert "is not finite" in reason
+    (failure,) = result.failures.values()
+    assert "is not finite" in failure.reason
     table = result.table[1].read_text()
-    assert f": {reason}" in table
+    assert f": {failure.reason}" in table
     assert "0 of 1" in table
     assert "1 of 1" in table
+
+
+def test_a_grid_with_failed_cells_ends_with_the_code_of_the_first_after_its_table(grid: Path, tmp_path: Path, command: Command) -> None:
+    grid.write_text(GRID.replace("1e-2", "1e+38").replace("[0, 1]", "[0]"))
+    ended = command("grid", grid, "--out", tmp_path / "out")
+    assert ended.returncode == 6  # README: a loss or weight was not finite
+    assert ended.stderr == "error: 1 of 2 cells failed, see the table; the same command tries them again\n"
+    assert (tmp_path / "out" / "table.md").read_text() in ended.stdout
+
+
+def test_missing_data_end_a_grid_at_the_cell_that_needs_them(
+    grid: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOOLKIT_DATA", str(tmp_path / "nowhere"))
+    grid.write_text(ON_REAL)
+    ended = command("grid", grid, "--out", tmp_path / "out")
+    assert ended.returncode == 3  # README: data
+    assert ended.stderr.startswith("error: cell data=mnist,seed=0: no MNIST below ")
+    assert [cell.name for cell in (tmp_path / "out" / "cells").iterdir()] == ["data=mnist,seed=0"]
+
+
+@pytest.fixture
+def each_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Lines of shell that cells in processes of their own do instead of a run."""
+    stub = tmp_path / "python"
+
+    def do(lines: str) -> None:
+        stub.write_text(f"#!/bin/sh\n{lines}\n")
+        stub.chmod(0o700)
+        monkeypatch.setattr(sys, "executable", str(stub))
+
+    return do
+
+
+@pytest.mark.parametrize(("code", "kind"), [(3, DataError), (7, ResourceError)])  # README: data; disk, memory, network or device
+def test_what_is_no_cells_fault_ends_a_grid_in_processes_of_their_own_too(
+    grid: Path, tmp_path: Path, each_process: Callable[[str], None], code: int, kind: type[Exception]
+) -> None:
+    others = "exec sleep 20"  # they are stopped long before
+    each_process(
+        f"echo started >> {tmp_path}/started\n"
+        f"case \"$*\" in *lr=0.001,seed=0*) echo a warning >&2; echo 'error: nothing there' >&2; exit {code};; esac\n{others}"
+    )
+    with pytest.raises(kind, match=r"^cell lr=0.001,seed=0: nothing there$"):
+        run_grid(grid, out=tmp_path / "out", jobs=2)
+    assert len((tmp_path / "started").read_text().splitlines()) <= 3  # of 4: one beside the first, and one in its place
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "reason"),
+    [("echo 'error: batch 3' >&2; exit 6", 6, "batch 3"), ("kill -9 $$", 137, "the process ended with code -9")],
+    ids=["an error", "a signal"],
+)
+def test_a_cell_that_fails_in_its_own_process_keeps_its_code(
+    grid: Path, tmp_path: Path, each_process: Callable[[str], None], end: str, code: int, reason: str
+) -> None:
+    each_process(end)
+    result = run_grid(grid, out=tmp_path / "out", jobs=2)
+    assert [*result.failures] == ["lr=0.001,seed=0", "lr=0.001,seed=1", "lr=0.01,seed=0", "lr=0.01,seed=1"]
+    assert {(failure.reason, failure.exit_code) for failure in result.failures.values()} == {(reason, code)}
+    assert result.exit_code == code
+
+
+def test_with_synthetic_all_cells_use_the_stand_in_and_the_table_says_so(
+    grid: Path, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOOLKIT_DATA", str(tmp_path / "nowhere"))
+    (tmp_path / "real.yaml").write_text(yaml.safe_dump(tiny | {"data": "mnist", "synthetic": {"data": tiny["data"]}}))
+    grid.write_text(ON_REAL.replace("tiny", "real"))
+    table = run_grid(grid, out=tmp_path / "out", synthetic=True).table[1].read_text()
+    assert "- with --synthetic all rows are of synthetic_shapes; the grid's settings of data are left out\n" in table
+    assert "- Data: synthetic_shapes (synthetic)\n" in table
+    for name in ("mnist", "fashion"):
+        results = results_of(tmp_path / "out" / "cells" / f"data={name},seed=0")
+        assert (results["data"]["name"], results["synthetic"]) == ("synthetic_shapes", True)
 
 
 def test_what_cells_say_against_their_own_scores_stands_in_the_table_once(grid: Path, tmp_path: Path) -> None:

@@ -42,6 +42,15 @@ def trials(out: Path, storage: str | None = None) -> list[Any]:
     return list(optuna.load_study(study_name="sweep", storage=storage or f"sqlite:///{out}/study.db").trials)
 
 
+def refuses(message: str) -> Callable[..., Any]:
+    """In the place of `runs.run`."""
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise ConfigError(message)
+
+    return refuse
+
+
 def test_without_optuna_the_error_says_how_to_install_it(sweep: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str, package: str | None = None) -> Any:
         raise ModuleNotFoundError(f"No module named '{name}'", name=name)
@@ -158,6 +167,84 @@ class TestWithOptuna:
         with pytest.raises(ConfigError, match=r"fit.select.metric: no score named 'val/acuracy'; did you mean 'val/accuracy'\?$"):
             run_sweep(sweep, out=tmp_path / "out")
         assert not (tmp_path / "out" / "trials" / "0000" / "metrics.jsonl").exists()
+
+    def test_a_trial_without_a_possible_config_fails_once_and_the_next_start_goes_on_with_another(
+        self, sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from toolkit.studies.sweep import run_sweep
+
+        train = runs.run
+        monkeypatch.setattr(runs, "run", refuses("fit.batch_size: no GPU here"))
+        with pytest.raises(ConfigError, match=r"^fit.batch_size: no GPU here$"):
+            run_sweep(sweep, out=tmp_path / "out")
+        assert [trial.state.name for trial in trials(tmp_path / "out")] == ["FAIL"]
+        monkeypatch.setattr(runs, "run", train)
+        page = run_sweep(sweep, out=tmp_path / "out").page
+        assert [trial.state.name for trial in trials(tmp_path / "out")] == ["FAIL", "COMPLETE"]
+        assert "- trial 0: ConfigError: fit.batch_size: no GPU here\n" in page.with_suffix(".md").read_text()
+
+    def test_a_later_trial_without_a_possible_config_does_not_end_the_sweep(
+        self, sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from toolkit.studies.sweep import run_sweep
+
+        sweep.write_text(SWEEP.replace("trials: 2", "trials: 3"))
+        train, refuse = runs.run, refuses("model.hidden: too many")
+        monkeypatch.setattr(runs, "run", lambda *args, out, **kwargs: (refuse if out.name == "0001" else train)(*args, out=out, **kwargs))
+        run_sweep(sweep, out=tmp_path / "out")
+        assert [trial.state.name for trial in trials(tmp_path / "out")] == ["COMPLETE", "FAIL", "COMPLETE"]
+
+    def test_a_trial_whose_score_is_undefined_fails_with_the_reason(
+        self, sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from toolkit.studies.sweep import run_sweep
+
+        done = runs.RunResult(tmp_path, {"val/accuracy": 0.5}, {"val/loss": "the metric gave nan"}, tmp_path / "report.html")
+        monkeypatch.setattr(runs, "run", lambda *args, **kwargs: done)
+        page = run_sweep(sweep, out=tmp_path / "out").page
+        assert [trial.state.name for trial in trials(tmp_path / "out")] == ["FAIL", "FAIL"]
+        assert "- trial 1: val/loss has no number: the metric gave nan\n" in page.with_suffix(".md").read_text()
+
+    def test_a_score_that_no_run_gives_ends_the_sweep(self, sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from toolkit.studies.sweep import run_sweep
+
+        done = runs.RunResult(tmp_path, {"val/accuracy": 0.5}, {}, tmp_path / "report.html")
+        monkeypatch.setattr(runs, "run", lambda *args, **kwargs: done)
+        with pytest.raises(ConfigError, match=r"^the run gave no number for val/loss; there are: val/accuracy$"):
+            run_sweep(sweep, out=tmp_path / "out")
+
+    def test_a_wrong_direction_ends_the_sweep_after_its_first_trial_and_every_later_start(self, sweep: Path, tmp_path: Path) -> None:
+        from toolkit.studies.sweep import run_sweep
+
+        sweep.write_text(SWEEP.replace("direction: minimize", "direction: maximize"))
+        for _ in range(2):
+            with pytest.raises(ConfigError, match=r"sweep\.yaml:8:1: direction: val/loss is better lower, but direction is maximize"):
+                run_sweep(sweep, out=tmp_path / "out")
+            assert [trial.state.name for trial in trials(tmp_path / "out")] == ["COMPLETE"]
+
+    def test_a_trial_left_under_way_elsewhere_is_told_with_how_to_make_up_for_it(self, sweep: Path, tmp_path: Path) -> None:
+        from toolkit.studies.sweep import run_sweep
+
+        url = f"sqlite:///{tmp_path}/shared.db"
+        study = importlib.import_module("optuna").create_study(storage=url, study_name="sweep", direction="minimize")
+        study.ask().set_user_attr("folder", "dead:/runs/trials/0000")
+        text = run_sweep(sweep, out=tmp_path / "out", storage=url).page.with_suffix(".md").read_text()
+        assert [trial.state.name for trial in trials(tmp_path, url)] == ["RUNNING", "COMPLETE"]
+        assert [line for line in text.splitlines() if "under way, or" in line] == [
+            "- trial 0 is under way, or was when its process ended, in dead:/runs/trials/0000; the same command there goes on with it, "
+            "and where that is lost, raise 'trials' by one to make up for it"
+        ]
+
+    def test_with_synthetic_a_sweep_says_what_its_trials_saw(self, sweep: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
+        from toolkit.studies.sweep import run_sweep
+
+        (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny | {"data": "mnist", "synthetic": {"data": tiny["data"]}}))
+        sweep.write_text(SWEEP.replace("plots: []", "plots: [], data.limit: 10").replace("trials: 2", "trials: 1"))
+        done = run_sweep(sweep, out=tmp_path / "out", synthetic=True)
+        told = "- with --synthetic all trials are of synthetic_shapes; the sweep's settings of data are left out\n"
+        assert told in done.page.with_suffix(".md").read_text()
+        assert done.best is not None
+        assert "data.limit" not in done.best
 
     def test_the_command_of_the_best_trial_has_the_sweeps_own_flags(self, sweep: Path, tmp_path: Path) -> None:
         from toolkit.studies.sweep import run_sweep

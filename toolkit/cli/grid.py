@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,12 +19,14 @@ def grid(
     plugin: PluginFiles = None,
     debug: Debug = False,
 ) -> None:
-    """Run every combination of a grid that is not finished yet, and write one table."""
+    """Run every combination of a grid that is not finished yet, and write one table; ends with the code of the first that failed."""
     from toolkit.studies.grid import run_grid
 
     result = run_grid(file, out=out, jobs=jobs, synthetic=synthetic, plugin_files=plugin or ())
     _, markdown, html = result.table
     print(markdown.read_text(encoding="utf-8"), end="")
-    if result.failures:
-        print(f"{len(result.failures)} cells failed; the same command tries them again")
     print(f"table: {html}")
+    if result.failures:
+        total = result.finished + len(result.failures)
+        print(f"error: {len(result.failures)} of {total} cells failed, see the table; the same command tries them again", file=sys.stderr)
+        raise typer.Exit(result.exit_code)

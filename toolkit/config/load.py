@@ -21,7 +21,9 @@ Source = str | os.PathLike[str] | Mapping[str, Any]
 
 
 def load_config(source: Source, *, overrides: Iterable[str] = (), synthetic: bool = False, registry: Registry) -> tuple[RunConfig, bool]:
-    """The config with everything laid over it, checked, and whether it uses built-in data.
+    """The config with everything laid over it, checked, and whether `synthetic` was asked for and its data are indeed built in.
+
+    They are not where an override, or the block itself, names a data set that is no registered stand-in: its scores are of real data.
 
     Args:
         source: a later layer wins: `extends` < the file itself < its `synthetic:` block < overrides.
@@ -30,7 +32,8 @@ def load_config(source: Source, *, overrides: Iterable[str] = (), synthetic: boo
 
     Raises: ConfigError with every problem found; PluginError where a component in use breaks the contract.
     """
-    return check_config(load_node(source, overrides=overrides, synthetic=synthetic, registry=registry), registry), synthetic
+    config = check_config(load_node(source, overrides=overrides, synthetic=synthetic, registry=registry), registry)
+    return config, synthetic and config.data.name in _stand_ins(registry, config.task.name)
 
 
 def load_node(source: Source, *, overrides: Iterable[str] = (), synthetic: bool = False, registry: Registry) -> Node:
@@ -102,7 +105,7 @@ def _with_synthetic_data(root: Node, registry: Registry) -> Node:
     below = without(root, "synthetic")
     if block is not None and not isinstance(block.value, dict | None):
         raise _error(place, "synthetic", f"input should be a mapping, got {shown(block.plain())}")
-    if block is None or block.value is None or "data" not in block.value:
+    if block is None or block.value is None or "data" not in block.value or component_name(block.value["data"], "data") is None:
         below = _with_stand_in(below, registry)
     return overlay(below, block) if block is not None and block.value is not None else below
 
@@ -114,7 +117,7 @@ def _with_stand_in(root: Node, registry: Registry) -> Node:
     place = root.keys["data"]
     task = component_name(root.value["task"], "task") if "task" in root.value else None
     dataset = _find(registry, component_name(root.value["data"], "data"), task)
-    if dataset is None or dataset.name in _stand_ins(registry, dataset.task):  # unknown: the check tells; built-in: already there
+    if dataset is None or dataset.name in _stand_ins(registry, task):  # unknown: the check tells; built-in: already there
         return root
     if dataset.synthetic is None:
         raise _error(place, "data", f"no synthetic data known for dataset '{dataset.name}'; add a 'synthetic:' block that names its data")
@@ -130,7 +133,7 @@ def _find(registry: Registry, name: str | None, task: str | None) -> Component |
 
 
 def _stand_ins(registry: Registry, task: str | None) -> set[str | None]:
-    return {component.synthetic for component in registry.components() if component.kind == "dataset" and component.task == task}
+    return {component.synthetic for component in registry.components() if component.kind == "dataset" and component.task in (task, None)}
 
 
 def _error(position: Position, path: str, message: str) -> ConfigError:

@@ -161,11 +161,27 @@ def _table(runs: Sequence[_RunRead], scores: Sequence[str]) -> Table:
     undefined = [(run.name, name, reason) for run in runs for name, reason in run.results.get("undefined", {}).items()]
     notes += [f"{run}: {name} has no number: {reason}" for run, name, reason in undefined if name in scores]
     notes += [f"{run.name}: {caveat}" for run in runs for caveat in run.results.get("caveats", ())]
-    if len({run.results["data"]["fingerprint"] for run in runs if run.results}) > 1:
-        notes.append("These runs saw different data, so their scores do not compare.")
+    notes += _about_data([run.results["data"] for run in runs if run.results])
     notes += [f"{run.name}: {run.command}" for run in runs if run.command and [other.config for other in runs].count(run.config) > 1]
     notes.append("Time per epoch is the median, with validation and saving.")
     return Table("Comparison", columns, rows, notes=notes)
+
+
+def _about_data(data: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is known to speak against comparing scores; a fingerprint is of prepared pictures, so another size alone changes it.
+
+    Args:
+        data: name, number of pictures by part, and fingerprint, per run; a run need not have read every part.
+
+    >>> _about_data([{"name": "mnist", "test": 9, "fingerprint": "a"}, {"name": "mnist", "test": 8, "fingerprint": "b"}])
+    ['These runs saw different data, so their scores do not compare.']
+    """
+    if len({each["fingerprint"] for each in data}) < 2:
+        return []
+    facts = dict.fromkeys(key for each in data for key in each if key != "fingerprint")
+    if any(len({each[fact] for each in data if fact in each}) > 1 for fact in facts):
+        return ["These runs saw different data, so their scores do not compare."]
+    return ["These runs prepared their pictures differently (size, padding), or did not see the same ones: check before comparing scores."]
 
 
 def _data(results: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from toolkit import runs
 from toolkit.config import plain_config
 from toolkit.cores import usable_cores
-from toolkit.errors import ConfigError, DataError, StoppedError
+from toolkit.errors import ConfigError, DataError, ResourceError, StoppedError, ToolkitError
 from toolkit.extension.discovery import load_plugins
 from toolkit.extension.leaf import closest, did_you_mean, shown
 from toolkit.reporting.facts import duration
@@ -28,15 +28,31 @@ from toolkit.studies.grid_file import Cell, Grid, read_grid
 from toolkit.studies.settings import differences
 from toolkit.studies.table import Seconds, Table, Value, spread_of, write_table
 
+_NO_CELLS_FAULT = {error.exit_code: error for error in (DataError, ResourceError)}
+"""By exit code; of this machine, not of a cell: the others would fail as well."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a cell failed, in one line, and what a command that runs it alone ends with."""
+
+    reason: str
+    exit_code: int
+
 
 @dataclass(frozen=True)
 class GridResult:
-    """A grid that was run. table: CSV, Markdown, HTML. failures: cell -> reason."""
+    """A grid that was run. table: CSV, Markdown, HTML. failures: by cell, in the grid's order."""
 
     folder: Path
     table: tuple[Path, Path, Path]
     finished: int
-    failures: Mapping[str, str]
+    failures: Mapping[str, Failure]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or that of the first cell that failed."""
+        return next((failure.exit_code for failure in self.failures.values()), 0)
 
 
 def run_grid(
@@ -59,6 +75,7 @@ def run_grid(
 
     Raises:
         ConfigError: the file or a cell is wrong, or the folder holds cells with other settings.
+        DataError, ResourceError: this machine lacks the data or gave out; the same command goes on with what is not finished.
         RunBusyError: another process works on this grid.
         StoppedError: by SIGINT or SIGTERM; the same command goes on.
     """
@@ -70,23 +87,24 @@ def run_grid(
         _keep_cells(folder, grid)
         todo = [cell for cell in grid.cells if not _results(folder, cell)]
         log(f"{len(grid.cells)} cells, {len(grid.cells) - len(todo)} finished before; {folder}")
-        failures: dict[str, str] = {}
+        failures: dict[str, Failure] = {}
         for cell in grid.cells:
             if results := _results(folder, cell):
                 _check_scores(grid, results)
                 break
 
-        def ended(cell: Cell, reason: str | None) -> None:
-            if reason is not None:
-                failures[cell.name] = reason
+        def ended(cell: Cell, failure: Failure | None) -> None:
+            if failure is not None:
+                failures[cell.name] = failure
             else:
                 _check_scores(grid, _results(folder, cell))
-            log(f"{cell.name}: {reason or 'finished'}")
+            log(f"{cell.name}: {failure.reason if failure else 'finished'}")
             write_table(grid_table(grid, folder, failures), folder, "table")
 
         _Work(grid, folder, synthetic, tuple(plugin_files), jobs).run(todo, ended)
         files = write_table(grid_table(grid, folder, failures), folder, "table")
-    return GridResult(folder, files, len(grid.cells) - len(failures), failures)
+    in_order = {cell.name: failures[cell.name] for cell in grid.cells if cell.name in failures}
+    return GridResult(folder, files, len(grid.cells) - len(failures), in_order)
 
 
 @dataclass(frozen=True)
@@ -99,10 +117,10 @@ class _Work:
     plugin_files: tuple[Path, ...]
     jobs: int
 
-    def run(self, cells: Sequence[Cell], ended: Callable[[Cell, str | None], None]) -> None:
-        """Run the cells; `ended` gets each with the reason where it failed.
+    def run(self, cells: Sequence[Cell], ended: Callable[[Cell, Failure | None], None]) -> None:
+        """Run the cells; `ended` gets each, with its failure if it failed.
 
-        Raises: StoppedError by SIGINT or SIGTERM.
+        Raises: StoppedError by SIGINT or SIGTERM; DataError or ResourceError of the first cell that met one.
         """
         with _interrupted_by_signals() as number:
             try:
@@ -114,7 +132,7 @@ class _Work:
             except KeyboardInterrupt:
                 raise _stopped(number()) from None
 
-    def _here(self, cell: Cell) -> str | None:
+    def _here(self, cell: Cell) -> Failure | None:
         place = cell_folder(self.folder, cell)
         try:
             if RunDir(place).config_yaml.is_file():
@@ -124,15 +142,17 @@ class _Work:
                 runs.run(self.grid.config, settings, synthetic=self.synthetic, out=place, plugin_files=self.plugin_files)
         except StoppedError as error:
             raise _stopped(error.exit_code - 128) from None
+        except (DataError, ResourceError) as error:
+            raise type(error)(f"cell {cell.name}: {error}") from error
         except Exception as error:  # a cell's failure, bugs of a plugin among them, is a row of the table
-            return _one_line(error)
+            return Failure(_one_line(error), error.exit_code if isinstance(error, ToolkitError) else ToolkitError.exit_code)
         return None
 
-    def _in_processes(self, cells: Sequence[Cell], ended: Callable[[Cell, str | None], None]) -> None:
+    def _in_processes(self, cells: Sequence[Cell], ended: Callable[[Cell, Failure | None], None]) -> None:
         started: list[subprocess.Popen[str]] = []
         stopping = threading.Event()
 
-        def work(cell: Cell) -> str | None:
+        def work(cell: Cell) -> Failure | None:
             process = subprocess.Popen(  # in a session of its own, so that a Ctrl-C in the terminal reaches it through us, once
                 self._command(cell), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
             )
@@ -140,7 +160,12 @@ class _Work:
             if stopping.is_set():
                 process.terminate()
             _, told = process.communicate()
-            return None if process.returncode == 0 else _reason(told, process.returncode)
+            if process.returncode == 0:
+                return None
+            failure = _failure(told, process.returncode)
+            if failure.exit_code in _NO_CELLS_FAULT:  # memory that ran out among them, for which cells beside it may be to blame
+                raise _NO_CELLS_FAULT[failure.exit_code](f"cell {cell.name}: {failure.reason}")
+            return failure
 
         with ThreadPoolExecutor(self.jobs) as pool:
             futures = {pool.submit(work, cell): cell for cell in cells}
@@ -172,7 +197,7 @@ def cell_folder(folder: Path, cell: Cell) -> Path:
     return folder / "cells" / cell.name
 
 
-def grid_table(grid: Grid, folder: Path, failures: Mapping[str, str]) -> Table:
+def grid_table(grid: Grid, folder: Path, failures: Mapping[str, Failure]) -> Table:
     """One row per combination: mean and spread over folds and seeds of every score, and the mean seconds that a cell took."""
     groups: dict[tuple[str, ...], list[Cell]] = {}
     for cell in grid.cells:
@@ -183,7 +208,8 @@ def grid_table(grid: Grid, folder: Path, failures: Mapping[str, str]) -> Table:
         finished = [done[cell.name] for cell in cells if cell.name in done]
         means: list[Value] = [spread_of([r["scores"][score] for r in finished if score in r["scores"]]) for score in grid.scores]
         rows.append([*values, *means, _mean_seconds(finished), f"{len(finished)} of {len(cells)}"])
-    notes = [f"{cell.name}: {failures[cell.name]}" for cell in grid.cells if cell.name in failures]
+    notes = [f"with --synthetic all rows are of {grid.stand_in}; the grid's settings of data are left out"] if grid.stand_in else []
+    notes += [f"{cell.name}: {failures[cell.name].reason}" for cell in grid.cells if cell.name in failures]
     notes += [f"{name}: {note}" for name, results in done.items() for note in _without_number(results, grid.scores)]
     notes += dict.fromkeys(caveat for results in done.values() for caveat in results.get("caveats", ()))
     return Table(grid.path.stem, [*grid.axes, *grid.scores, "time per cell (s)", "finished"], rows, _facts(grid, done.values()), notes)
@@ -287,10 +313,10 @@ def _stopped(number: int) -> StoppedError:
     return StoppedError(f"stopped by {signal.Signals(number).name}; the same command goes on with what is not finished", number)
 
 
-def _reason(told: str, code: int) -> str:
-    """The line that the command ended with."""
+def _failure(told: str, code: int) -> Failure:
+    """The line that the command ended with, and its code; where a signal killed it (below 0), the one that a shell gives."""
     errors = [line.removeprefix("error: ") for line in told.splitlines() if line.startswith("error: ")]
-    return errors[-1] if errors else f"the process ended with code {code}"
+    return Failure(errors[-1] if errors else f"the process ended with code {code}", code if code > 0 else 128 - code)
 
 
 def _one_line(error: Exception) -> str:

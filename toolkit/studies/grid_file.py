@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, MinLen
 
-from toolkit.config import Position, RunConfig, load_node
+from toolkit.config import Position, RunConfig
 from toolkit.errors import ConfigError
 from toolkit.extension.registry import Registry
-from toolkit.studies.settings import Choice, Setting, StudyFile, checked_config, problem_lines, tell
+from toolkit.studies.settings import Choice, Setting, StudyFile, checked_config, problem_lines, study_base, tell, without_data
 
 _KEYS = ("config", "set", "axes", "folds", "seeds", "scores")
 
@@ -35,7 +35,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """A checked grid file. axes: their short names in order. folds: of the cross-validation, None for none. cells: seeds vary fastest."""
+    """A checked grid file.
+
+    axes: their short names in order. folds: of the cross-validation, None for none. cells: seeds vary fastest.
+    stand_in: the data set of all cells where `--synthetic` made the file's settings of data void, else None.
+    """
 
     path: Path
     config: Path
@@ -44,10 +48,14 @@ class Grid:
     seeds: tuple[int, ...]
     scores: tuple[str, ...]
     cells: tuple[Cell, ...]
+    stand_in: str | None
 
 
 def read_grid(path: Path, *, synthetic: bool, registry: Registry) -> Grid:
     """The grid in the file, with every cell's config checked.
+
+    Args:
+        synthetic: every cell uses the stand-in of the config's data set; the file's settings of data are left out.
 
     Raises: ConfigError with every problem of the file and of all cells.
     """
@@ -60,13 +68,16 @@ def read_grid(path: Path, *, synthetic: bool, registry: Registry) -> Grid:
     scores = file.value("scores", Annotated[tuple[str, ...], MinLen(1)])
     if isinstance(seeds, tuple) and len(set(seeds)) < len(seeds):
         file.problem(file.root.keys["seeds"], "seeds", f"a seed stands there twice: {', '.join(map(str, seeds))}")
-    for setting in (*common, *(setting for choices in axes.values() for choice in choices for setting in choice.settings)):
+    written = (*common, *(setting for choices in axes.values() for choice in choices for setting in choice.settings))
+    for setting in written:
         if setting.path == "seed":
             file.problem(setting.place, "seed", "seeds are no setting, the table shows their spread; list them under 'seeds'")
     names = _short_names(list(axes))
     folder_names = {name: _file_names(file, axis, choices) for (axis, choices), name in zip(axes.items(), names, strict=True)}
     file.finish()
-    root = load_node(config, synthetic=synthetic, registry=registry)
+    root, stand_in = study_base(config, synthetic=synthetic, registry=registry)
+    if without_data(written) == written:
+        stand_in = None
     cells, problems = [], []
     place = file.root.keys.get("seeds", file.root.position)
     parts_of_data = _folds(folds, file.root.keys.get("folds", file.root.position))
@@ -74,6 +85,8 @@ def read_grid(path: Path, *, synthetic: bool, registry: Registry) -> Grid:
         chosen = [setting for choice in combination for setting in choice.settings]
         for (fold, cut), seed in itertools.product(parts_of_data, seeds):
             settings = (*common, *chosen, *cut, Setting("seed", seed, place))
+            if stand_in is not None:
+                settings = without_data(settings)
             try:
                 checked = checked_config(root, settings, registry)
             except ConfigError as error:
@@ -83,7 +96,7 @@ def read_grid(path: Path, *, synthetic: bool, registry: Registry) -> Grid:
             parts = [f"{name}={folder_names[name][label]}" for name, label in labels.items()]
             cells.append(Cell(",".join([*parts, *fold, f"seed={seed}"]), labels, seed, settings, checked))
     tell(problems, path)
-    return Grid(path, config, tuple(names), folds, seeds, scores, tuple(cells))
+    return Grid(path, config, tuple(names), folds, seeds, scores, tuple(cells), stand_in)
 
 
 def _folds(folds: int | None, place: Position) -> list[tuple[list[str], list[Setting]]]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from toolkit.config import Node, Position, Problem, RunConfig, check_config, read_yaml
-from toolkit.config.merge import COMMAND_LINE, apply_overrides
+from toolkit.config import Node, Position, Problem, RunConfig, check_config, load_node, read_yaml
+from toolkit.config.merge import COMMAND_LINE, apply_overrides, component_name
 from toolkit.errors import ConfigError
 from toolkit.extension.leaf import closest, did_you_mean, leaf_of, shown
 from toolkit.extension.registry import Registry
@@ -141,6 +141,35 @@ def tell(problems: Iterable[str], path: Path) -> None:
     lines = list(dict.fromkeys(problems))
     if lines:
         raise ConfigError(lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} problems in {path}", *lines]))
+
+
+def study_base(config: Path, *, synthetic: bool, registry: Registry) -> tuple[Node, str | None]:
+    """The config that a study's settings are laid over, and the built-in data set that `synthetic` put in place of its own, if it did.
+
+    Raises: ConfigError.
+    """
+    root = load_node(config, synthetic=synthetic, registry=registry)
+    plain = load_node(config, registry=registry)
+    own, used = (component_name(node.value["data"], "data") if "data" in node.value else None for node in (plain, root))
+    return root, used if used != own else None
+
+
+def without_data(settings: Iterable[Setting]) -> tuple[Setting, ...]:
+    """The settings for a study on a stand-in: less those of `data`, which are another data set's; how validation is cut stays.
+
+    >>> place = Position("grid.yaml")
+    >>> fashion = Setting("data", {"name": "fashion_mnist", "validation": {"share": 0.2}}, place)
+    >>> [str(setting) for setting in without_data([fashion, Setting("data.limit", 9, place), Setting("seed", 1, place)])]
+    ['data.validation={"share": 0.2}', 'seed=1']
+    """
+    kept: list[Setting] = []
+    for setting in settings:
+        steps = setting.path.split(".")
+        if steps[0] != "data" or steps[1:2] == ["validation"]:
+            kept.append(setting)
+        elif setting.path == "data" and isinstance(setting.value, dict) and "validation" in setting.value:
+            kept.append(Setting("data.validation", setting.value["validation"], setting.place))
+    return tuple(kept)
 
 
 def checked_config(root: Node, settings: Sequence[Setting], registry: Registry) -> RunConfig:

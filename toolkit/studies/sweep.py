@@ -8,7 +8,7 @@ import re
 import shlex
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,10 @@ from toolkit.reporting.files import disk_errors
 from toolkit.reporting.run_dir import RunDir
 from toolkit.studies.settings import Setting, differences
 from toolkit.studies.sweep_file import UNTESTED, Range, Sweep, read_sweep
-from toolkit.studies.sweep_report import draw_study, study_table
+from toolkit.studies.sweep_report import FOLDER, draw_study, study_table
 from toolkit.studies.table import write_table
 
 _DEFINITION = "definition"
-_FOLDER = "folder"
 _SEEDS = 2**32  # that NumPy takes
 
 
@@ -56,7 +55,8 @@ def run_sweep(
         storage: of the study, as an Optuna URL; default the file's own, else study.db in the folder.
 
     Raises:
-        ConfigError: the file is wrong, or the study began with another config, space or metric.
+        ConfigError: the file is wrong, the study began with another config, space or metric, or the first trial of this start had
+            one: likely all would. That trial is marked as failed, and the same command goes on with another.
         DataError, ResourceError: this machine lacks the data or gave out; the trial under way is gone on with the next time.
         RunBusyError: another process works in this folder.
         StoppedError: by SIGINT or SIGTERM; the same command goes on.
@@ -70,6 +70,7 @@ def run_sweep(
         study = _open(optuna, sweep, storage or sweep.storage or f"sqlite:///{(folder / 'study.db').absolute()}")
         search = _Search(optuna, sweep, study, folder, synthetic, tuple(plugin_files), log)
         try:
+            search.check_direction()
             for number in search.interrupted():
                 search.go_on(number)
             while _taken(study) < sweep.trials:
@@ -111,7 +112,7 @@ def _open(optuna: Any, sweep: Sweep, storage: str) -> Any:
 
 
 def _taken(study: Any) -> int:
-    """Trials that have ended or are under way, here or elsewhere."""
+    """Trials that have ended or are under way, here or elsewhere: those whose machine died among them, which the table tells."""
     return sum(trial.state.name != "WAITING" for trial in study.get_trials(deepcopy=False))
 
 
@@ -119,7 +120,7 @@ def _taken(study: Any) -> int:
 class _Search:
     """Runs trials.
 
-    optuna: the module, which is an extra. study: Optuna's.
+    optuna: the module, which is an extra. study: Optuna's. tried: numbers of this start's trials.
     """
 
     optuna: Any
@@ -129,11 +130,22 @@ class _Search:
     synthetic: bool
     plugin_files: tuple[Path, ...]
     log: Callable[[str], None]
+    tried: list[int] = field(default_factory=list)
+
+    def check_direction(self) -> None:
+        """Raises: ConfigError where a finished trial of this folder shows that the direction is the wrong one."""
+        for file in sorted((self.folder / "trials").glob("*/results.json"))[:1]:
+            try:
+                lower_is_better = json.loads(file.read_bytes()).get("lower_is_better")
+            except ValueError as error:
+                raise DataError(f"{file}: not JSON: {error}; delete it and `toolkit resume {file.parent}`") from error
+            if lower_is_better is not None:
+                self.sweep.check_direction(lower_is_better)
 
     def interrupted(self) -> list[int]:
         """Numbers of trials that were under way in this folder when their process ended: nobody else works here."""
         running = [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.name == "RUNNING"]
-        return [trial.number for trial in running if trial.user_attrs.get(_FOLDER) == self._named_place(trial.number)]
+        return [trial.number for trial in running if trial.user_attrs.get(FOLDER) == self._named_place(trial.number)]
 
     def go_on(self, number: int) -> None:
         """Resume a trial, or begin it again where nothing of it was kept."""
@@ -145,7 +157,7 @@ class _Search:
         """Run a new trial."""
         self._choose_samplers()
         trial = self.study.ask()
-        trial.set_user_attr(_FOLDER, self._named_place(trial.number))
+        trial.set_user_attr(FOLDER, self._named_place(trial.number))
         self._run(trial)
 
     def _choose_samplers(self) -> None:
@@ -170,12 +182,9 @@ class _Search:
                 if trial.should_prune():
                     raise self.optuna.TrialPruned(f"after epoch {row['epoch']}")
 
+        self.tried.append(trial.number)
         try:
-            scores = self._train(self._place(trial.number), settings, watch)
-            if self.sweep.metric not in scores:
-                raise ConfigError(f"the run gave no number for {self.sweep.metric}; there are: {', '.join(scores)}")
-            self.study.tell(trial, scores[self.sweep.metric])
-            self.log(f"trial {trial.number}: {self.sweep.metric} {scores[self.sweep.metric]:.4f}")
+            self._judge(trial, self._train(self._place(trial.number), settings, watch))
         except self.optuna.TrialPruned as pruned:
             self.study.tell(trial, state=self.optuna.trial.TrialState.PRUNED)
             self.log(f"trial {trial.number}: pruned {pruned}")
@@ -187,19 +196,32 @@ class _Search:
         except (DataError, ResourceError):  # of this machine, not of what was drawn: the trial stays under way
             raise
         except Exception as error:  # a failed trial, a plugin's bug among them, is a row of the table
-            if isinstance(error, ConfigError) and trial.number == 0:
-                raise  # what is wrong with the first is likely wrong with all, such as a misspelt metric
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            trial.set_user_attr("reason", reason)
-            self.study.tell(trial, state=self.optuna.trial.TrialState.FAIL)
-            self.log(f"trial {trial.number}: {reason}")
+            self._fail(trial, f"{type(error).__name__}: {' '.join(str(error).split())}")
+            if isinstance(error, ConfigError) and self.tried == [trial.number]:
+                raise  # what is wrong with the first is likely wrong with all: a misspelt metric, a device that is not there
+        self.check_direction()
 
-    def _train(self, place: Path, settings: Sequence[Setting], watch: Callable[[Mapping[str, Any]], None]) -> Mapping[str, float]:
+    def _train(self, place: Path, settings: Sequence[Setting], watch: Callable[[Mapping[str, Any]], None]) -> runs.RunResult:
         if RunDir(place).config_yaml.is_file():
-            return runs.resume(place, watch=watch).scores
+            return runs.resume(place, watch=watch)
         overrides = map(str, (*self.sweep.common, *settings))
-        done = runs.run(self.sweep.config, overrides, synthetic=self.synthetic, out=place, plugin_files=self.plugin_files, watch=watch)
-        return done.scores
+        return runs.run(self.sweep.config, overrides, synthetic=self.synthetic, out=place, plugin_files=self.plugin_files, watch=watch)
+
+    def _judge(self, trial: Any, done: runs.RunResult) -> None:
+        """Raises: ConfigError where the run knows no such score; one that it knows and could not compute fails the trial."""
+        metric = self.sweep.metric
+        if metric in done.undefined:
+            self._fail(trial, f"{metric} has no number: {done.undefined[metric]}")
+        elif metric not in done.scores:
+            raise ConfigError(f"the run gave no number for {metric}; there are: {', '.join(done.scores)}")
+        else:
+            self.study.tell(trial, done.scores[metric])
+            self.log(f"trial {trial.number}: {metric} {done.scores[metric]:.4f}")
+
+    def _fail(self, trial: Any, reason: str) -> None:
+        trial.set_user_attr("reason", reason)
+        self.study.tell(trial, state=self.optuna.trial.TrialState.FAIL)
+        self.log(f"trial {trial.number}: {reason}")
 
 
 def suggested(sweep: Sweep, trial: Any) -> tuple[Setting, ...]:

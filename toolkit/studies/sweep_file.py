@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
-from toolkit.config import Node, Position, RunConfig, load_node, plain_config
+from toolkit.config import Node, Position, RunConfig, plain_config
 from toolkit.errors import ConfigError
 from toolkit.extension.leaf import closest, did_you_mean, shown
 from toolkit.extension.registry import Registry
-from toolkit.studies.settings import Choice, Setting, StudyFile, checked_config, problem_lines, tell
+from toolkit.studies.settings import Choice, Setting, StudyFile, checked_config, problem_lines, study_base, tell, without_data
 
 _KEYS = ("config", "set", "space", "trials", "metric", "direction", "sampler", "pruner", "storage")
 _Count = Annotated[int, Ge(0)]
@@ -43,6 +43,10 @@ class Range:
         return Setting(path, value, self.place)
 
 
+Space = Mapping[str, Range | tuple[Choice, ...]]
+"""What is searched, by path."""
+
+
 @dataclass(frozen=True)
 class Named:
     """A sampler or pruner with the options that were given."""
@@ -53,12 +57,16 @@ class Named:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A checked sweep file. space: by path; a tuple of choices where its values are listed."""
+    """A checked sweep file.
+
+    space: by path; a tuple of choices where its values are listed. direction_place: where the file says it.
+    stand_in: the data set of all trials where `--synthetic` made the file's settings of data void, else None.
+    """
 
     path: Path
     config: Path
     common: tuple[Setting, ...]
-    space: Mapping[str, Range | tuple[Choice, ...]]
+    space: Space
     trials: int
     metric: str
     direction: Literal["maximize", "minimize"]
@@ -66,6 +74,8 @@ class Sweep:
     pruner: Named
     storage: str | None
     base: RunConfig
+    direction_place: Position
+    stand_in: str | None
 
     def definition(self) -> dict[str, Any]:
         """What may not change while trials are added, as JSON values."""
@@ -77,15 +87,31 @@ class Sweep:
         }
         return {"config": plain_config(self.base), "space": space, "metric": self.metric, "direction": self.direction}
 
+    def check_direction(self, lower_is_better: Collection[str]) -> None:
+        """Hold the direction against what the first finished trial tells: which scores, without their part, are better lower.
+
+        Raises: ConfigError where the sweep would look for the worst.
+        """
+        lower = self.metric.removeprefix("val/") in lower_is_better
+        right = "minimize" if lower else "maximize"
+        if self.direction != right:
+            raise ConfigError(
+                f"{self.direction_place}: direction: {self.metric} is better {'lower' if lower else 'higher'}, but direction is "
+                f"{self.direction}; write {right}, and begin a new study under another file name or with --out"
+            )
+
 
 def read_sweep(path: Path, *, synthetic: bool, registry: Registry) -> Sweep:
     """The sweep in the file, with the config checked at the ends of every range and at every choice.
+
+    Args:
+        synthetic: every trial uses the stand-in of the config's data set; the file's settings of data are left out.
 
     Raises: ConfigError with every problem.
     """
     file = StudyFile(path, _KEYS)
     config = file.config()
-    space = {name: _values(file, name, node, place) for name, (node, place) in file.mapping("space").items()}
+    space: Space = {name: _values(file, name, node, place) for name, (node, place) in file.mapping("space").items()}
     if not space:
         file.problem(file.root.keys.get("space", file.root.position), "space", "nothing is searched; write {path: {low, high}}")
     trials = file.value("trials", Annotated[int, Ge(1)])
@@ -98,18 +124,44 @@ def read_sweep(path: Path, *, synthetic: bool, registry: Registry) -> Sweep:
     sampler, pruner = _named(file, "sampler", _SAMPLERS, "tpe"), _named(file, "pruner", _PRUNERS, "none")
     storage = file.value("storage", str, None)
     file.finish()
-    root = load_node(config, synthetic=synthetic, registry=registry)
+    root, stand_in = study_base(config, synthetic=synthetic, registry=registry)
+    if stand_in is not None:
+        kept, searched = without_data(common), _space_without_data(space)
+        if (kept, searched) == (common, space):
+            stand_in = None
+        common, space = kept, searched
+    if not space:
+        raise ConfigError(f"{file.root.keys['space']}: space: only options of data are searched, which --synthetic leaves out")
+    base = _checked_base(root, common, space, registry, path)
+    place = file.root.keys["direction"]
+    return Sweep(path, config, common, space, trials, metric, direction, sampler, pruner, storage, base, place, stand_in)
+
+
+def _checked_base(root: Node, common: Sequence[Setting], space: Space, registry: Registry, path: Path) -> RunConfig:
+    """The config that trials share. Raises: ConfigError with what is wrong with it, at the end of a range or at a choice."""
     problems: list[str] = []
-    base = None
+    configs: list[RunConfig] = []
     for settings in [(), *(ends for name, values in space.items() for ends in _ends(name, values))]:
         try:
-            checked = checked_config(root, (*common, *settings), registry)
-            base = base or checked
+            configs.append(checked_config(root, (*common, *settings), registry))
         except ConfigError as error:
             problems += problem_lines(error)
     tell(problems, path)
-    assert base is not None
-    return Sweep(path, config, common, space, trials, metric, direction, sampler, pruner, storage, base)
+    return configs[0]
+
+
+def _space_without_data(space: Space) -> Space:
+    """What is left of a space on a stand-in; an option that sets nothing any more is not searched."""
+    left: dict[str, Range | tuple[Choice, ...]] = {}
+    for path, values in space.items():
+        if isinstance(values, Range):
+            if without_data([values.setting(path, values.low)]):
+                left[path] = values
+        else:
+            choices = tuple(Choice(choice.label, without_data(choice.settings)) for choice in values)
+            if any(choice.settings for choice in choices):
+                left[path] = choices
+    return left
 
 
 def _ends(name: str, values: Range | tuple[Choice, ...]) -> list[tuple[Setting, ...]]:

@@ -13,6 +13,8 @@ from toolkit.reporting.figures import BLUE, INK, ORANGE, PURPLE, new_figure, sav
 from toolkit.studies.sweep_file import Range, Sweep
 from toolkit.studies.table import Seconds, Table, Value
 
+FOLDER = "folder"
+"""The attribute of a trial that says where it runs: machine:folder."""
 _STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "under way", "WAITING": "waiting"}
 _MOST_SLICES = 7
 _LONG_LABEL = 8
@@ -46,6 +48,9 @@ def study_table(sweep: Sweep, trials: Sequence[Any], best: str | None) -> Table:
         **({"Best": best} if best else {}),
     }
     notes = [f"trial {trial.number}: {trial.user_attrs['reason']}" for trial in trials if "reason" in trial.user_attrs]
+    notes += [_under_way(trial) for trial in trials if trial.state.name == "RUNNING"]
+    if sweep.stand_in:
+        notes.append(f"with --synthetic all trials are of {sweep.stand_in}; the sweep's settings of data are left out")
     notes.append("Trials are judged on validation data; test data were not read.")
     return Table(sweep.path.stem, ["trial", sweep.metric, *sweep.space, "epochs", "time (s)", "state"], rows, facts, notes)
 
@@ -70,6 +75,14 @@ def draw_study(sweep: Sweep, trials: Sequence[Any], path: Path) -> bool:
         axes.set_visible(False)
     save_figure(figure, path)
     return True
+
+
+def _under_way(trial: Any) -> str:
+    """Optuna keeps no sign of life of trials that are asked for one by one, so a dead machine's looks like any other."""
+    return (
+        f"trial {trial.number} is under way, or was when its process ended, in {trial.user_attrs.get(FOLDER, 'a folder nobody noted')}; "
+        "the same command there goes on with it, and where that is lost, raise 'trials' by one to make up for it"
+    )
 
 
 def _value(trial: Any) -> float | None:

@@ -203,6 +203,19 @@ def test_a_block_that_names_no_data_gets_the_registered_stand_in(registry: Regis
     assert (config.data.name, config.data.options, flag) == ("synthetic_people", {"size": 1000}, True)
 
 
+def test_options_of_data_in_a_block_are_those_of_the_stand_in_where_it_names_none(registry: Registry) -> None:
+    config, flag = load_config({**CONFIG, "synthetic": {"data": {"size": 40}}}, synthetic=True, registry=registry)
+    assert (config.data.name, config.data.options, flag) == ("synthetic_people", {"size": 40}, True)
+
+
+@pytest.mark.parametrize(
+    ("block", "override"), [({}, "data.name=mpii"), ({"data": {"name": "mpii"}}, "seed=1")], ids=["an override", "the synthetic block"]
+)
+def test_what_names_real_data_gets_it_and_nobody_calls_them_synthetic(registry: Registry, block: Mapping[str, Any], override: str) -> None:
+    config, flag = load_config({**CONFIG, "synthetic": block}, overrides=[override], synthetic=True, registry=registry)
+    assert (config.data.name, flag) == ("mpii", False)
+
+
 def test_built_in_data_is_its_own_stand_in(registry: Registry) -> None:
     config, _ = load_config({**CONFIG, "data": {"name": "synthetic_people", "size": 5}}, synthetic=True, registry=registry)
     assert config.data.options == {"size": 5}

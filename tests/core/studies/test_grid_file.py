@@ -132,6 +132,54 @@ def test_axes_whose_paths_end_alike_are_called_by_their_whole_path(study: Study,
     assert grid.axes == ("lr", "data.size", "a.size")
 
 
+REAL = """\
+task: classification
+data: {name: mnist, validation: {share: 0.2}}
+model: {name: mlp, hidden: [8]}
+fit: {phases: [{epochs: 1, optimizer: adam}]}
+synthetic: {data: {name: synthetic_shapes, size: 80}}
+"""
+ON_REAL = """\
+config: real.yaml
+set: {data.limit: 100}
+axes:
+  data:
+    mnist: {}
+    fashion: {data: {name: fashion_mnist, validation: {share: 0.3}}, model.hidden: [16]}
+scores: [test/accuracy]
+"""
+
+
+def test_on_a_stand_in_a_cell_leaves_out_what_it_sets_of_data_except_how_validation_is_cut(
+    study: Study, registry: Registry, tmp_path: Path
+) -> None:
+    (tmp_path / "real.yaml").write_text(REAL)
+    grid = read_grid(study(ON_REAL), synthetic=True, registry=registry)
+    assert grid.stand_in == "synthetic_shapes"
+    assert [[str(setting) for setting in cell.settings] for cell in grid.cells] == [
+        ["seed=0"],
+        ['data.validation={"share": 0.3}', "model.hidden=[16]", "seed=0"],
+    ]
+    for cell, share in zip(grid.cells, (0.2, 0.3), strict=True):
+        assert (cell.config.data.name, cell.config.data.options["size"], cell.config.validation.share) == ("synthetic_shapes", 80, share)
+
+
+def test_without_a_stand_in_a_cell_keeps_what_it_sets_of_data(study: Study, registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "real.yaml").write_text(REAL)
+    grid = read_grid(study(ON_REAL), synthetic=False, registry=registry)
+    assert grid.stand_in is None
+    assert [cell.config.data.name for cell in grid.cells] == ["mnist", "fashion_mnist"]
+
+
+def test_options_of_built_in_data_stay_an_axis_with_synthetic(study: Study, registry: Registry) -> None:
+    text = "config: tiny.yaml\naxes: {data.size: [80, 90]}\nscores: [val/loss]"
+    grid = read_grid(study(text), synthetic=True, registry=registry)
+    assert (grid.stand_in, [cell.config.data.options["size"] for cell in grid.cells]) == (None, [80, 90])
+
+
+@pytest.mark.parametrize("synthetic", [False, True])
 @pytest.mark.parametrize("shipped", SHIPPED, ids=lambda file: file.name)
-def test_every_shipped_grid_is_right(shipped: Path, registry: Registry) -> None:
-    assert read_grid(shipped, synthetic=False, registry=registry).cells
+def test_every_shipped_grid_is_right_with_and_without_synthetic_data(shipped: Path, synthetic: bool, registry: Registry) -> None:
+    cells = read_grid(shipped, synthetic=synthetic, registry=registry).cells
+    assert cells
+    assert not synthetic or all(cell.config.data.name.startswith("synthetic_") for cell in cells)

@@ -66,6 +66,66 @@ def test_a_mistake_in_a_sweep_file_is_told_with_its_place(study: Study, registry
     assert told in str(caught.value)
 
 
+REAL = """\
+task: classification
+data: mnist
+model: {name: mlp, hidden: [8]}
+fit: {phases: [{epochs: 1, optimizer: adam}]}
+"""
+ON_REAL = """\
+config: real.yaml
+set: {data.limit: 100}
+space:
+  data.limit: {low: 10, high: 100}
+  data.name: {choices: [mnist, fashion_mnist]}
+  network:
+    choices: {small: {data.limit: 50}, large: {model.hidden: [16]}}
+trials: 5
+metric: val/accuracy
+direction: maximize
+"""
+
+
+def test_on_a_stand_in_options_of_data_are_neither_set_nor_searched(study: Study, registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "real.yaml").write_text(REAL)
+    sweep = read_sweep(study(ON_REAL), synthetic=True, registry=registry)
+    assert (sweep.stand_in, sweep.base.data.name) == ("synthetic_shapes", "synthetic_shapes")
+    assert [setting.path for setting in sweep.common] == ["test", "fit.select.metric"]
+    assert [*sweep.space] == ["network"]
+    choices = sweep.space["network"]
+    assert isinstance(choices, tuple)
+    assert [(choice.label, [str(setting) for setting in choice.settings]) for choice in choices] == [
+        ("small", []),
+        ("large", ["model.hidden=[16]"]),
+    ]
+
+
+def test_a_sweep_of_nothing_but_options_of_data_has_no_stand_in(study: Study, registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "real.yaml").write_text(REAL)
+    text = ON_REAL[: ON_REAL.index("  network")] + ON_REAL[ON_REAL.index("trials") :]
+    with pytest.raises(ConfigError, match=r"study\.yaml:3:1: space: only options of data are searched, which --synthetic leaves out$"):
+        read_sweep(study(text), synthetic=True, registry=registry)
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction", "told"),
+    [
+        ("val/loss", "maximize", "9:1: direction: val/loss is better lower, but direction is maximize; write minimize, and begin a new"),
+        ("val/accuracy", "minimize", "9:1: direction: val/accuracy is better higher, but direction is minimize; write maximize, and begin"),
+    ],
+)
+def test_a_direction_that_would_look_for_the_worst_is_told_with_its_place(
+    study: Study, registry: Registry, metric: str, direction: str, told: str
+) -> None:
+    text = WHOLE.replace("val/accuracy", metric)
+    right = "minimize" if direction == "maximize" else "maximize"
+    read_sweep(study(text.replace("maximize", right)), synthetic=False, registry=registry).check_direction(["loss"])
+    sweep = read_sweep(study(text.replace("maximize", direction)), synthetic=False, registry=registry)
+    with pytest.raises(ConfigError, match=r"study\.yaml") as caught:
+        sweep.check_direction(["loss"])
+    assert told in str(caught.value)
+
+
 @pytest.mark.parametrize("synthetic", [False, True])
 @pytest.mark.parametrize("shipped", SHIPPED, ids=lambda file: file.name)
 def test_every_shipped_sweep_is_right_with_and_without_synthetic_data(shipped: Path, synthetic: bool, registry: Registry) -> None:

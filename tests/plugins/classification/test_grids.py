@@ -46,7 +46,7 @@ def test_cells_differ_in_nothing_but_their_axes(name: str) -> None:
         fashion = cell.values.get("data") == "fashion" or cell.values.get("network", "").startswith("fashion")
         assert cell.config.data.name == ("fashion_mnist" if fashion else "mnist"), cell.name
         reduced = cell.config.model.name == "cnn" and name != "base"
-        limit = 3000 if name == "model_sizes" else 20_000 if reduced or name == "padded" else None
+        limit = 2000 if name == "model_sizes" else 20_000 if reduced or name == "padded" else None
         assert cell.config.data.options["limit"] == limit, cell.name  # naming another data set would drop a limit set before
 
 
