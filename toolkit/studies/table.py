@@ -31,7 +31,13 @@ class Spread:
     count: int
 
     def __str__(self) -> str:
-        return number(self.mean) if self.sd is None else f"{number(self.mean)} ± {number(self.sd) if self.sd else '0'}"
+        mean = number(self.mean)
+        if self.sd is None:
+            return mean
+        if "e" in mean or not self.sd:
+            return f"{mean} ± {number(self.sd) if self.sd else '0'}"
+        rounded = f"{self.sd:,.{len(mean.partition('.')[2])}f}"  # to the digits of the mean, unless nothing would be left of it
+        return f"{mean} ± {rounded if rounded.strip('0.') else number(self.sd)}"
 
 
 class Seconds(float):
