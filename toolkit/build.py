@@ -47,7 +47,7 @@ from toolkit.evaluation.evaluation import Evaluation
 from toolkit.evaluation.metrics import Metric
 from toolkit.extension.discovery import Plugins
 from toolkit.models.model import Shape, count_parameters, output_shape
-from toolkit.models.weights import load_pretrained
+from toolkit.models.weights import load_pretrained, require_weights
 from toolkit.task import Task
 from toolkit.training.fit import BatchTransform, Job
 from toolkit.training.phases import trained_part
@@ -162,6 +162,8 @@ def build_run(
     Raises: ConfigError, DataError or PluginError with the component that failed.
     """
     with config.placed():
+        if config.pretrained is not None and fresh and training:
+            require_weights(config.pretrained)  # before the data, whose reading may take minutes
         data = _read_data(config, on_reading)
         info = _info(data)
         task: Task[Any, Any, Any, Any] = build_component(config.task, info)

@@ -24,7 +24,7 @@ from toolkit.evaluation.evaluate import total_loss
 from toolkit.exporting.finished import FinishedRun, as_network_sees, load_finished
 from toolkit.extension.discovery import load_plugins
 from toolkit.models.inspect import Layer, inspect_model
-from toolkit.models.inspect.saliency import feature_maps, saliency_and_grad_cam
+from toolkit.models.inspect.saliency import feature_maps, saliency, saliency_and_grad_cam
 from toolkit.models.inspect.scales import LayerScale, layer_scales
 from toolkit.models.weights import load_pretrained
 from toolkit.reporting.figures import save_figure
@@ -65,13 +65,15 @@ def visualize(folder: str | Path, pictures: Sequence[Path] = (), *, layer: str |
     samples = [_sample(file, run.info) for file in pictures] or _first_samples(run.config)
     images, _ = as_network_sees(samples, run.transforms, run.info)
     files = [*_filters(run.model, run.info, out)]
+    names = [_safe(sample.id) for sample in samples]
     if maps := [x.name for x in layers if len(x.output_shape) == 3 and x.name]:
         chosen = _chosen(layer, maps)
-        names = [_safe(sample.id) for sample in samples]
         files += _feature_maps(run.model, images, chosen or _first_convolution(layers) or maps[0], names, out)
-        files.append(_saliency(run, images, chosen or _last_map(layers) or maps[-1], out))
+        files += _saliency(run, images, chosen or _last_map(layers) or maps[-1], names, out)
     elif layer is not None:
         raise ConfigError(f"--layer {layer}: no layer of this network gives a map")
+    else:
+        files += _saliency(run, images, None, names, out)
     scales = () if pictures else _measured(run.config, run.info, run.task, run.model, run.transforms)
     return Pictures((*files, *_write_scales(scales, run.config.model.name, out)), scales)
 
@@ -146,15 +148,19 @@ def _feature_maps(model: nn.Module, images: Tensor, layer: str, names: Sequence[
     return files
 
 
-def _saliency(run: FinishedRun, images: Tensor, layer: str, out: Path) -> Path:
-    pixels, cam = saliency_and_grad_cam(run.model, images, layer)
+def _saliency(run: FinishedRun, images: Tensor, layer: str | None, names: Sequence[str], out: Path) -> Sequence[Path]:
+    """One picture each; with Grad-CAM where there is a layer for it."""
+    pixels, cams = (saliency(run.model, images), None) if layer is None else saliency_and_grad_cam(run.model, images, layer)
     with torch.no_grad():
         prediction = run.task.decode(run.model(images), torch.eye(3).expand(len(images), 3, 3))
     size = (images.shape[2], images.shape[3])
-    answers = [_answer(run.task.describe(select(prediction, index), size)) for index in range(len(images))]
-    file = out / f"saliency_{_safe(layer)}.png"
-    save_figure(plot_saliency(images.numpy(), pixels.numpy(), cam.numpy(), answers, layer), file)
-    return file
+    files = []
+    for number, name in enumerate(names):
+        answer = _answer(run.task.describe(select(prediction, number), size))
+        cam = None if cams is None else cams[number].numpy()
+        files.append(out / f"saliency_{number:02d}_{name}.png")
+        save_figure(plot_saliency(images[number].numpy(), pixels[number].numpy(), cam, answer, layer or ""), files[-1])
+    return files
 
 
 def _answer(described: Mapping[str, Any]) -> str:

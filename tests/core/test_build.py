@@ -78,7 +78,7 @@ def test_the_worker_engine_can_be_asked_for(build: Callable[..., Any]) -> None:
 def test_pictures_that_do_not_fit_into_memory_go_to_the_worker_engine(build: Callable[..., Any]) -> None:
     run, lines = build("loader.memory_gib=0", "loader.workers=0", "transforms.train=[HorizontalFlip, Normalize]")
     assert run.config.loader.engine == "worker"
-    reason = "the data set is kept neither in memory nor in the cache as pictures of one size (train transforms)"
+    reason = "the data set fits neither into memory (loader.memory_gib) nor into the cache (loader.cache_gib) (train transforms)"
     assert lines[0] == f"worker engine for all, since {reason}"
 
 

@@ -111,9 +111,9 @@ class TestWithOptuna:
         assert (done.state.name, [*done.intermediate_values], done.params) == ("COMPLETE", [1, 2], stopped.params)
         assert "resumed after epoch 1" in (tmp_path / "out" / "trials" / "0000" / "log.txt").read_text()
 
-    @pytest.mark.parametrize(("pruner", "epochs"), [("startup_trials: 1", 1), ("startup_trials: 1, warmup_epochs: 1", 2)])
-    def test_a_trial_worse_than_the_median_is_pruned_after_the_epochs_that_are_spared(
-        self, sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pruner: str, epochs: int
+    @pytest.mark.parametrize(("spared", "state", "epochs"), [(0, "PRUNED", 1), (1, "PRUNED", 2), (2, "COMPLETE", 3)])
+    def test_a_trial_worse_than_the_median_is_pruned_after_the_epochs_that_are_spared_but_never_after_its_last(
+        self, sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spared: int, state: str, epochs: int
     ) -> None:
         from toolkit.studies.sweep import run_sweep
 
@@ -122,11 +122,13 @@ class TestWithOptuna:
         monkeypatch.setattr(optuna.samplers.RandomSampler, "sample_independent", lambda self, study, trial, *rest: drawn[trial.number])
         rates = "{choices: {good: {fit.phases.0.optimizer.lr: 1e-2}, bad: {fit.phases.0.optimizer.lr: 50.0}}}"
         text = f"{SWEEP[: SWEEP.index('  fit.phases')]}  rate: {rates}\n{SWEEP[SWEEP.index('trials') :]}"
-        sweep.write_text(text.replace("trials: 2", f"trials: 3\npruner: {{name: median, {pruner}}}"))
+        pruner = f"pruner: {{name: median, startup_trials: 1, warmup_epochs: {spared}}}"
+        sweep.write_text(text.replace("trials: 2", f"trials: 3\n{pruner}").replace("epochs: 2", "epochs: 3"))
         page = run_sweep(sweep, out=tmp_path / "out").page
         done = [(trial.state.name, len(trial.intermediate_values)) for trial in trials(tmp_path / "out")]
-        assert done == [("COMPLETE", 2), ("COMPLETE", 2), ("PRUNED", epochs)]
-        assert "| 0002 | \N{EN DASH} | bad | " + f"{epochs} |" in page.with_suffix(".md").read_text()
+        assert done == [("COMPLETE", 3), ("COMPLETE", 3), (state, epochs)]
+        pruned = f"| 0002 | \N{EN DASH} | bad | {epochs} |" in page.with_suffix(".md").read_text()
+        assert pruned == (state == "PRUNED")
 
     def test_a_resumed_trial_is_pruned_as_the_file_says_and_not_by_optunas_own_rule(
         self, sweep: Path, tmp_path: Path, stop_after_epoch: Callable[..., None]

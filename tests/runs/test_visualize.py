@@ -26,7 +26,8 @@ def test_a_run_is_looked_into_with_its_first_test_pictures(finished_run: Path, t
     names = sorted(Path(file).name for file in made["files"])
     features = [name for name in names if name.startswith("features_features.0_")]
     assert len(features) == 4
-    assert sorted({*names} - {*features}) == ["filters.png", "saliency_features.4.png", "scales.json", "scales.png"]
+    maps = [f"saliency_{number:02d}_test_{number:05d}.png" for number in range(4)]
+    assert sorted({*names} - {*features}) == ["filters.png", *maps, "scales.json", "scales.png"]
     assert sorted(path.name for path in (tmp_path / "inside").iterdir()) == names
     assert [scale["name"] for scale in made["scales"]] == ["features.0", "classifier.1", "classifier.4"]
     assert all(scale["gradient_norm"] > 0 and scale["between_pictures"] > 0 for scale in made["scales"])
@@ -39,7 +40,7 @@ def test_named_pictures_and_a_chosen_layer_need_no_data_set(finished_run: Path, 
     picture = tmp_path / "my picture.png"
     write_png(picture, np.random.default_rng(0).integers(0, 255, (40, 30, 3)).astype(np.uint8))
     made = visualize(finished_run, [picture], layer="features.1", out=tmp_path / "inside")
-    assert [file.name for file in made.files] == ["filters.png", "features_features.1_00_my_picture.png", "saliency_features.1.png"]
+    assert [file.name for file in made.files] == ["filters.png", "features_features.1_00_my_picture.png", "saliency_00_my_picture.png"]
     assert made.scales == ()
 
 
@@ -87,6 +88,11 @@ def test_a_network_without_maps_shows_its_first_weights_as_pictures(tiny: dict[s
     config = tiny | {"model": {"name": "mlp", "hidden": [4]}, "plots": []}
     folder = toolkit.run(config, ["fit.phases.0.epochs=1"], out=tmp_path / "out").folder
     made = visualize(folder)
-    assert [file.relative_to(folder).as_posix() for file in made.files] == ["inside/filters.png", "inside/scales.png", "inside/scales.json"]
+    assert [file.relative_to(folder).as_posix() for file in made.files] == [
+        "inside/filters.png",
+        *(f"inside/saliency_{n:02d}_test_{n:05d}.png" for n in range(4)),
+        "inside/scales.png",
+        "inside/scales.json",
+    ]
     with pytest.raises(ConfigError, match=r"^--layer features\.1: no layer of this network gives a map$"):
         visualize(folder, layer="features.1")

@@ -27,7 +27,11 @@ _ROOM_BYTES = 4 * 2**20
 def plan_for(prepared: Prepared[Any], transforms: TransformList) -> DevicePlan | Refusal:
     """The plan of the random part of `transforms` over `prepared`, or why the worker engine has to do it."""
     if not prepared.is_resident:
-        return Refusal("the data set", "is kept neither in memory nor in the cache as pictures of one size")
+        if 0 in prepared.shape:
+            return Refusal(
+                "the data set", "has pictures of several sizes; a Resize, or a resize and a crop, at the head of the list makes them one"
+            )
+        return Refusal("the data set", "fits neither into memory (loader.memory_gib) nor into the cache (loader.cache_gib)")
     return plan_device(transforms.random, *prepared.shape)
 
 

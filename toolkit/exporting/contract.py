@@ -15,6 +15,10 @@ from toolkit.models.model import count_parameters
 _CHANNELS = {1: "grey", 3: "RGB"}
 
 
+INPUT = "images"
+"""What a model's input is called in the formats that name it."""
+
+
 def contract(run: FinishedRun, file_format: str, *, layout: str, outputs: tuple[str, ...]) -> dict[str, Any]:
     """Input shape, preprocessing, outputs and classes of an exported model.
 
@@ -33,6 +37,7 @@ def contract(run: FinishedRun, file_format: str, *, layout: str, outputs: tuple[
         "model": run.config.model.name,
         "parameters": count_parameters(run.model),
         "input": {
+            "name": INPUT,
             "layout": layout,
             "shape": [sizes[axis] for axis in layout],
             "channels": _CHANNELS.get(channels, f"{channels}"),

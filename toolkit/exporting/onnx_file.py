@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from toolkit.errors import ConfigError
 from toolkit.exporting.agreement import largest_difference
-from toolkit.exporting.contract import output_names
+from toolkit.exporting.contract import INPUT, output_names
 from toolkit.models.model import Shape, count_parameters
 from toolkit.models.optional import quiet, require
 
@@ -54,9 +54,9 @@ def write_onnx(model: nn.Module, input_shape: Shape, file: Path) -> tuple[str, .
                 file,
                 dynamo=True,
                 verbose=False,
-                input_names=["images"],
+                input_names=[INPUT],
                 output_names=list(names),
-                dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+                dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}},
                 external_data=4 * count_parameters(model) > _ONE_FILE_BYTES,
             )
     except (torch.onnx.OnnxExporterError, RuntimeError) as error:
@@ -72,7 +72,7 @@ def _check(plain: _Tensors, input_shape: Shape, file: Path) -> None:
         images = torch.rand(count, *input_shape, generator=torch.Generator().manual_seed(count))
         with torch.no_grad():
             expected = plain(images)
-        for ours, theirs in zip(expected, session.run(None, {"images": images.numpy()}), strict=True):
+        for ours, theirs in zip(expected, session.run(None, {INPUT: images.numpy()}), strict=True):
             largest_difference(ours.numpy(), np.asarray(theirs), "onnx")
 
 

@@ -32,7 +32,7 @@ def load_pretrained(model: nn.Module, path: str | Path) -> str:
     Returns: a line saying what was loaded and what was not.
     Raises: ConfigError if the file cannot be read or does not fit, naming what differs.
     """
-    file = _existing(Path(path))
+    file = require_weights(path)
     own = model.state_dict()
     weights = _read(file, model)
     last = _last_weighted(model)
@@ -60,6 +60,15 @@ def read_tensors(path: str | Path) -> Mapping[str, Tensor]:
     return _READERS[suffix](file)
 
 
+def require_weights(path: str | Path) -> Path:
+    """The file of a whole network's weights. Raises: ConfigError if there is none, or its name ends as none that is understood."""
+    file = _existing(Path(path))
+    suffix = file.suffix.lower()
+    if suffix != ".keras" and suffix not in _READERS:
+        raise ConfigError(f"{file} ends with '{suffix}'; expected .safetensors, .pth, .pt or .keras", path="pretrained")
+    return file
+
+
 def _existing(file: Path) -> Path:
     if not file.is_file():
         raise ConfigError(f"no such file: {file}", path="pretrained")
@@ -67,12 +76,7 @@ def _existing(file: Path) -> Path:
 
 
 def _read(file: Path, model: nn.Module) -> Mapping[str, Tensor]:
-    suffix = file.suffix.lower()
-    if suffix == ".keras":
-        return keras_state(file, model)
-    if suffix not in _READERS:
-        raise ConfigError(f"{file} ends with '{suffix}'; expected .safetensors, .pth, .pt or .keras", path="pretrained")
-    return _READERS[suffix](file)
+    return keras_state(file, model) if file.suffix.lower() == ".keras" else _READERS[file.suffix.lower()](file)
 
 
 def _read_safetensors(file: Path) -> Mapping[str, Tensor]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from toolkit.models.inspect.scales import LayerScale
 from toolkit.reporting.figures import BLUE, MUTED, ORANGE, new_figure
@@ -32,27 +33,27 @@ def plot_feature_maps(maps: Array, title: str) -> Figure:
     return _tiled(tiles, _of_all(title, len(maps), "channels"), cmap="viridis")
 
 
-def plot_saliency(pictures: Array, saliency: Array, grad_cam: Array, answers: Sequence[str], layer: str) -> Figure:
-    """One row per picture: as the network sees it, its saliency, and Grad-CAM laid over it.
+def plot_saliency(picture: Array, saliency: Array, grad_cam: Array | None, answer: str, layer: str) -> Figure:
+    """A picture as the network sees it, its saliency, and Grad-CAM laid over it where there is one.
 
     Args:
-        pictures: [B, C, H, W], any range.
-        saliency, grad_cam: [B, H, W] in [0, 1].
-        answers: what the model says of each.
+        picture: [C, H, W], any range.
+        saliency, grad_cam: [H, W] in [0, 1].
+        answer: what the model says of it.
+        layer: which Grad-CAM is of.
     """
-    figure, grid = new_figure(len(pictures), 3, width_in=6.6, height_in=2.25 * len(pictures) + 0.4, grid=False)
-    for row, (picture, pixels, cam, answer) in enumerate(zip(pictures, saliency, grad_cam, answers, strict=True)):
-        shown = _to_unit(np.moveaxis(picture, 0, -1) if len(picture) == 3 else picture.mean(axis=0))
-        left, middle, right = grid[3 * row : 3 * row + 3]
-        left.imshow(shown, cmap="gray", vmin=0, vmax=1)
-        middle.imshow(pixels, cmap="magma", vmin=0, vmax=1)
-        right.imshow(shown, cmap="gray", vmin=0, vmax=1)
-        right.imshow(cam, cmap="inferno", vmin=0, vmax=1, alpha=0.55)
-        for axes in (left, middle, right):
-            axes.set_axis_off()
-        left.set_title(f"predicted: {answer}" if answer else "", fontsize=9)
-    grid[1].set_title("saliency", fontsize=9)
-    grid[2].set_title(f"Grad-CAM, {layer}", fontsize=9)
+    columns = 2 if grad_cam is None else 3
+    figure, axes = new_figure(1, columns, width_in=2.2 * columns, height_in=2.65, grid=False)
+    shown = _to_unit(np.moveaxis(picture, 0, -1) if len(picture) == 3 else picture.mean(axis=0))
+    titles = (f"predicted: {answer}" if answer else "", "saliency", f"Grad-CAM, {layer}")
+    for one, title in zip(axes, titles, strict=False):
+        one.set_axis_off()
+        one.set_title(title, fontsize=9)
+    axes[0].imshow(shown, cmap="gray", vmin=0, vmax=1)
+    axes[1].imshow(saliency, cmap="magma", vmin=0, vmax=1)
+    if grad_cam is not None:
+        axes[2].imshow(shown, cmap="gray", vmin=0, vmax=1)
+        axes[2].imshow(grad_cam, cmap="inferno", vmin=0, vmax=1, alpha=0.55)
     return figure
 
 
@@ -96,6 +97,7 @@ def _tiled(tiles: Sequence[Array], title: str, *, cmap: str) -> Figure:
     figure, grid = new_figure(rows, columns, width_in=max(3.2, 0.62 * columns), height_in=0.62 * rows + 0.5, grid=False)
     for axes, tile in zip(grid, tiles, strict=False):
         axes.imshow(tile, cmap=cmap, vmin=0, vmax=1, interpolation="nearest")
+        axes.add_patch(Rectangle((-0.5, -0.5), tile.shape[1], tile.shape[0], fill=False, edgecolor=MUTED, linewidth=0.4, clip_on=False))
     for axes in grid:
         axes.set_axis_off()
     figure.suptitle(title, fontsize=9)

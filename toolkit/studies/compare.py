@@ -110,8 +110,10 @@ def _layers(run_dir: RunDir) -> str:
 
 
 def _main_scores(runs: Sequence[_RunRead], known: Sequence[str]) -> list[str]:
-    """Scores of the test part (validation where no run has one) as a whole, the one that chose the epochs first."""
-    tested = [name for name in known if name.startswith("test/")] or list(known)
+    """Scores of the test part (others too where a finished run has none) as a whole, the one that chose the epochs first."""
+    scored = [run.results["scores"] for run in runs if run.results]
+    all_tested = all(any(name.startswith("test/") for name in scores) for scores in scored)
+    tested = [name for name in known if name.startswith("test/") or not all_tested]
     chosen = {str(run.results["select"]["metric"]).partition("/")[2] for run in runs if run.results.get("select", {}).get("metric")}
     whole = [name for name in tested if name.count("/") == 1]
     return sorted(whole, key=lambda name: (name.endswith("/loss"), name.partition("/")[2] not in chosen))

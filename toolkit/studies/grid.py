@@ -87,6 +87,8 @@ def run_grid(
         _keep_cells(folder, grid)
         todo = [cell for cell in grid.cells if not _results(folder, cell)]
         log(f"{len(grid.cells)} cells, {len(grid.cells) - len(todo)} finished before; {folder}")
+        for note in _about_stand_in(grid):
+            log(note)
         failures: dict[str, Failure] = {}
         for cell in grid.cells:
             if results := _results(folder, cell):
@@ -208,11 +210,16 @@ def grid_table(grid: Grid, folder: Path, failures: Mapping[str, Failure]) -> Tab
         finished = [done[cell.name] for cell in cells if cell.name in done]
         means: list[Value] = [spread_of([r["scores"][score] for r in finished if score in r["scores"]]) for score in grid.scores]
         rows.append([*values, *means, _mean_seconds(finished), f"{len(finished)} of {len(cells)}"])
-    notes = [f"with --synthetic all rows are of {grid.stand_in}; the grid's settings of data are left out"] if grid.stand_in else []
+    notes = [*_about_stand_in(grid)]
     notes += [f"{cell.name}: {failures[cell.name].reason}" for cell in grid.cells if cell.name in failures]
     notes += [f"{name}: {note}" for name, results in done.items() for note in _without_number(results, grid.scores)]
     notes += dict.fromkeys(caveat for results in done.values() for caveat in results.get("caveats", ()))
     return Table(grid.path.stem, [*grid.axes, *grid.scores, "time per cell (s)", "finished"], rows, _facts(grid, done.values()), notes)
+
+
+def _about_stand_in(grid: Grid) -> Iterator[str]:
+    if grid.stand_in:
+        yield f"with --synthetic all rows are of {grid.stand_in}; the grid's settings of data are left out"
 
 
 def _mean_seconds(finished: Sequence[Mapping[str, Any]]) -> Seconds | None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from toolkit import runs
 from toolkit.errors import ConfigError, DataError, ResourceError, RunBusyError, StoppedError
 from toolkit.extension.discovery import load_plugins
@@ -179,7 +181,7 @@ class _Search:
         def watch(row: Mapping[str, Any]) -> None:
             if self.sweep.metric in row and row["epoch"] > reported:
                 trial.report(row[self.sweep.metric], row["epoch"])
-                if trial.should_prune():
+                if row["epoch"] < self._epochs(trial.number) and trial.should_prune():  # after the last one nothing would be saved
                     raise self.optuna.TrialPruned(f"after epoch {row['epoch']}")
 
         self.tried.append(trial.number)
@@ -200,6 +202,11 @@ class _Search:
             if isinstance(error, ConfigError) and self.tried == [trial.number]:
                 raise  # what is wrong with the first is likely wrong with all: a misspelt metric, a device that is not there
         self.check_direction()
+
+    def _epochs(self, number: int) -> int:
+        """Of all phases of the trial."""
+        phases = yaml.safe_load(RunDir(self._place(number)).config_yaml.read_bytes())["fit"]["phases"]
+        return sum(int(phase["epochs"]) for phase in phases)
 
     def _train(self, place: Path, settings: Sequence[Setting], watch: Callable[[Mapping[str, Any]], None]) -> runs.RunResult:
         if RunDir(place).config_yaml.is_file():

@@ -115,7 +115,8 @@ def test_pictures_of_several_sizes_and_transforms_without_a_twin_are_refused_wit
     mixed = prepare(Pictures(4, sizes=((10, 12), (8, 8))), TransformList([]), budget=MemoryBudget(1))
     refused = plan_for(mixed, TransformList([]))
     assert isinstance(refused, Refusal)
-    assert str(refused) == "the data set is kept neither in memory nor in the cache as pictures of one size"
+    way_out = "a Resize, or a resize and a crop, at the head of the list makes them one"
+    assert str(refused) == f"the data set has pictures of several sizes; {way_out}"
     bending = TransformList([make("ElasticTransform")])
     refused = plan_for(prepare(Pictures(4), bending, budget=MemoryBudget(1)), bending)
     assert str(refused) == "ElasticTransform has no batched twin"

@@ -62,11 +62,12 @@ def test_feature_maps_share_one_range_so_that_a_dead_channel_stays_dark() -> Non
     assert live.max() == 1
 
 
-def test_saliency_shows_each_picture_with_its_answer() -> None:
-    pictures = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
-    maps = np.zeros((2, 8, 8), np.float32)
-    figure = plot_saliency(pictures, maps, maps, ["cat", "dog"], "conv5")
-    assert [axes.get_title() for axes in figure.axes] == ["predicted: cat", "saliency", "Grad-CAM, conv5", "predicted: dog", "", ""]
+def test_saliency_shows_a_picture_with_its_answer_and_grad_cam_where_there_is_one() -> None:
+    picture = np.random.default_rng(0).normal(size=(3, 8, 8)).astype(np.float32)
+    pixels = np.zeros((8, 8), np.float32)
+    figure = plot_saliency(picture, pixels, pixels, "cat", "conv5")
+    assert [axes.get_title() for axes in figure.axes] == ["predicted: cat", "saliency", "Grad-CAM, conv5"]
+    assert [axes.get_title() for axes in plot_saliency(picture, pixels, None, "cat", "").axes] == ["predicted: cat", "saliency"]
 
 
 SCALES = (LayerScale("one", "Conv2d", 0.5, 1.0, 2.0, 1e-3), LayerScale("two", "Linear", 0.0, 0.25, 4.0, None))

@@ -18,12 +18,28 @@ def answer_score(output: object) -> Tensor:
     return torch.stack([tensor.abs().flatten(1).sum(dim=1) for tensor in tensors]).sum(dim=0)
 
 
-def saliency_and_grad_cam(model: nn.Module, images: Tensor, layer: str) -> tuple[Tensor, Tensor]:
-    """Where a small change of a pixel changes the answer most, and where the map of `layer` speaks for the answer.
+def saliency(model: nn.Module, images: Tensor) -> Tensor:
+    """[B, H, W] in [0, 1] per picture: where a small change of a pixel of [B, C, H, W] changes the answer most.
 
-    Saliency: the absolute gradient of `answer_score` by the pixels, its largest channel (Simonyan, Vedaldi, Zisserman,
-    "Deep Inside Convolutional Networks", ICLR workshop 2014). Grad-CAM: the layer's channels weighted by the mean of their
-    gradients, their positive sum enlarged to the picture (Selvaraju et al., ICCV 2017).
+    The absolute gradient of `answer_score` by the pixels, its largest channel (Simonyan, Vedaldi, Zisserman, "Deep Inside
+    Convolutional Networks", ICLR workshop 2014).
+
+    Raises: ConfigError where the answer has no gradient.
+    """
+    pictures = images.detach().clone().requires_grad_(True)
+    with torch.enable_grad():
+        score = answer_score(model(pictures)).sum()
+    if not score.requires_grad:
+        raise ConfigError("the model's answer has no gradient, so there is nothing to explain it by")
+    (by_pixel,) = torch.autograd.grad(score, (pictures,))
+    return _to_unit(by_pixel.abs().amax(dim=1))
+
+
+def saliency_and_grad_cam(model: nn.Module, images: Tensor, layer: str) -> tuple[Tensor, Tensor]:
+    """`saliency`, and where the map of `layer` speaks for the answer.
+
+    Grad-CAM: the layer's channels weighted by the mean of their gradients, their positive sum enlarged to the picture
+    (Selvaraju et al., ICCV 2017).
 
     Args:
         images: [B, C, H, W].

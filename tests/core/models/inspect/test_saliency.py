@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import ConfigError
-from toolkit.models.inspect.saliency import answer_score, feature_maps, saliency_and_grad_cam
+from toolkit.models.inspect.saliency import answer_score, feature_maps, saliency, saliency_and_grad_cam
 
 
 class Corner(nn.Module):
@@ -33,10 +33,11 @@ class Corner(nn.Module):
 
 
 def test_saliency_marks_exactly_the_pixels_the_answer_rests_on() -> None:
-    saliency, _ = saliency_and_grad_cam(Corner(), torch.ones(2, 1, 8, 8), "conv")
+    beside, _ = saliency_and_grad_cam(Corner(), torch.ones(2, 1, 8, 8), "conv")
     expected = torch.zeros(8, 8)
     expected[:4, :4] = 1
-    assert torch.equal(saliency, expected.expand(2, 8, 8))
+    assert torch.equal(beside, expected.expand(2, 8, 8))
+    assert torch.equal(saliency(Corner(), torch.ones(2, 1, 8, 8)), beside)
 
 
 def test_grad_cam_weights_channels_by_their_mean_gradient() -> None:
@@ -48,8 +49,8 @@ def test_grad_cam_weights_channels_by_their_mean_gradient() -> None:
 
 def test_grad_cam_is_enlarged_to_the_picture() -> None:
     model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(4, 2))
-    saliency, cam = saliency_and_grad_cam(model, torch.rand(3, 1, 8, 8), "1")
-    assert saliency.shape == cam.shape == (3, 8, 8)
+    pixels, cam = saliency_and_grad_cam(model, torch.rand(3, 1, 8, 8), "1")
+    assert pixels.shape == cam.shape == (3, 8, 8)
 
 
 def test_feature_maps_are_those_before_a_layer_that_works_in_place() -> None:
