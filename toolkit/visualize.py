@@ -158,7 +158,7 @@ def _saliency(run: FinishedRun, images: Tensor, layer: str | None, names: Sequen
     for number, name in enumerate(names):
         answer = _answer(run.task.describe(select(prediction, number), size))
         cam = None if cams is None else cams[number].numpy()
-        files.append(out / f"saliency_{number:02d}_{name}.png")
+        files.append(out / f"saliency_{_safe(layer) + '_' if layer else ''}{number:02d}_{name}.png")
         save_figure(plot_saliency(images[number].numpy(), pixels[number].numpy(), cam, answer, layer or ""), files[-1])
     return files
 

@@ -31,6 +31,12 @@ def test_a_run_begins_with_the_weights_of_the_file_and_is_resumed_without_it(
     assert toolkit.evaluate(tmp_path / "run")[0]["test/accuracy"] == begun.scores["test/accuracy"]
 
 
-def test_a_file_that_is_not_there_is_named(tiny: dict[str, Any], tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_named_before_data_are_read(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*args: Any) -> None:
+        raise AssertionError("the data were read")
+
+    monkeypatch.setattr(toolkit.build, "_read_data", read)
     with pytest.raises(ConfigError, match=r"pretrained: no such file: nowhere.pth"):
         toolkit.run(tiny, ["pretrained=nowhere.pth"], out=tmp_path / "run")

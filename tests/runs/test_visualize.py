@@ -26,7 +26,7 @@ def test_a_run_is_looked_into_with_its_first_test_pictures(finished_run: Path, t
     names = sorted(Path(file).name for file in made["files"])
     features = [name for name in names if name.startswith("features_features.0_")]
     assert len(features) == 4
-    maps = [f"saliency_{number:02d}_test_{number:05d}.png" for number in range(4)]
+    maps = [f"saliency_features.4_{number:02d}_test_{number:05d}.png" for number in range(4)]
     assert sorted({*names} - {*features}) == ["filters.png", *maps, "scales.json", "scales.png"]
     assert sorted(path.name for path in (tmp_path / "inside").iterdir()) == names
     assert [scale["name"] for scale in made["scales"]] == ["features.0", "classifier.1", "classifier.4"]
@@ -40,7 +40,11 @@ def test_named_pictures_and_a_chosen_layer_need_no_data_set(finished_run: Path, 
     picture = tmp_path / "my picture.png"
     write_png(picture, np.random.default_rng(0).integers(0, 255, (40, 30, 3)).astype(np.uint8))
     made = visualize(finished_run, [picture], layer="features.1", out=tmp_path / "inside")
-    assert [file.name for file in made.files] == ["filters.png", "features_features.1_00_my_picture.png", "saliency_00_my_picture.png"]
+    assert [file.name for file in made.files] == [
+        "filters.png",
+        "features_features.1_00_my_picture.png",
+        "saliency_features.1_00_my_picture.png",
+    ]
     assert made.scales == ()
 
 

@@ -13,7 +13,11 @@ from toolkit.cli.options import Config, Debug, Overrides, PluginFiles, Synthetic
 
 def check(
     arguments: Annotated[
-        list[str], typer.Argument(help="Config files (.yaml), and options laid over each of them.", metavar="CONFIG... [a.b=v]...")
+        list[str],
+        typer.Argument(
+            help="Config files (.yaml), with and without their synthetic data; or with options laid over each of them.",
+            metavar="CONFIG... [a.b=v]...",
+        ),
     ],
     plugin: PluginFiles = None,
     debug: Debug = False,
@@ -30,7 +34,7 @@ def check(
     registry = load_plugins(plugin or ()).registry
     problems = []
     for config in configs:
-        for synthetic in (False, True):
+        for synthetic in (False,) if overrides else (False, True):  # options are meant for the run that they are given to
             try:
                 load_config(config, overrides=overrides, synthetic=synthetic, registry=registry)
             except ConfigError as error:

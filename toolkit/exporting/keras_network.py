@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from toolkit.errors import ConfigError
+from toolkit.exporting.contract import INPUT
 from toolkit.models.inspect import Layer, inspect_model
 from toolkit.models.keras_order import Order, keras_order
 from toolkit.models.model import Shape
@@ -25,7 +26,7 @@ class KerasWriter:
     def __init__(self, input_shape: Shape) -> None:
         self.layers: Any = require("keras", extra="keras", purpose="exporting to Keras").layers
         channels, height, width = input_shape
-        self.input = self.layers.Input((height, width, channels), name="images")
+        self.input = self.layers.Input((height, width, channels), name=INPUT)
         self.output = self.input
         self.order: Order | None = None
 

@@ -14,7 +14,12 @@ import numpy.typing as npt
 Order = npt.NDArray[np.int64]
 _FORGETTING = {"Dense", "GlobalAveragePooling2D", "GlobalMaxPooling2D"}
 """Layers after which a vector's order is that of their own outputs or of channels, which both libraries share."""
-_MOVING = {"Reshape", "Permute", "Transpose"}
+_MOVING = {"Reshape", "Permute", "Lambda"}
+"""Layers that may put values elsewhere."""
+_VALUE_BY_VALUE = {
+    *("Abs", "Add", "Divide", "Gelu", "Maximum", "Minimum", "Multiply", "Negative", "Relu", "Sigmoid", "Silu", "Subtract", "Tanh")
+}
+"""Operations (of keras.ops, also written + and *) that leave every value in its place; of others, such as Flip, nothing is assumed."""
 
 
 class UnknownOrderError(ValueError):
@@ -60,7 +65,8 @@ def check_moves(layer: Any, outer: Mapping[Any, Any]) -> None:
     """Raises: UnknownOrderError where the layer moves values that the two libraries order differently. outer: see `order_of`."""
     if getattr(layer, "data_format", None) == "channels_first":
         raise UnknownOrderError(layer, understood="data_format channels_last")
-    if type(layer).__name__ not in _MOVING:
+    is_layer = hasattr(layer, "weights")
+    if (type(layer).__name__ not in _MOVING) if is_layer else (type(layer).__name__ in _VALUE_BY_VALUE):
         return
     if not (_flattens_alike(layer.input) and _flattens_alike(layer.output)) or order_of(layer.input, outer) is not None:
         raise UnknownOrderError(layer)

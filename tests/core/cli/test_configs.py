@@ -42,6 +42,11 @@ def test_check_lays_options_over_every_file(command: Command, config: Path) -> N
     assert "fit.batch_size: input should be greater than or equal to 1, got 0" in ended.stderr
 
 
+def test_options_are_not_checked_against_the_synthetic_data_which_may_have_others(command: Command) -> None:
+    (shipped,) = (file for file in SHIPPED if file.name == "classification_mnist_cnn.yaml")
+    assert command("check", shipped, "data.limit=100").stdout == f"{shipped}: ok\n"
+
+
 def test_check_of_options_without_a_file_asks_for_one(command: Command) -> None:
     ended = command("check", "fit.batch_size=4")
     assert (ended.returncode, ended.stderr) == (2, "error: name a config file to check before the options laid over it\n")

@@ -128,6 +128,10 @@ def rearranged(keras: Any, how: str) -> Any:
             features = keras.ops.reshape(features, (-1, 40))
         case "turned":
             features = k.Flatten()(keras.ops.transpose(features, (0, 2, 1, 3)))
+        case "swapped":
+            features = k.Flatten()(keras.ops.swapaxes(features, 1, 2))
+        case "flipped":
+            features = keras.ops.flip(k.Flatten()(features), axis=1)
         case "joined":
             features = k.Concatenate(name="there")([k.Flatten()(features), k.GlobalAveragePooling2D()(features)])
         case "unfolded":
@@ -142,6 +146,8 @@ def rearranged(keras: Any, how: str) -> Any:
         ("permute", r"'there' \(Permute\)"),
         ("operation", r"'reshape\w*' \(Reshape\)"),
         ("turned", r"'transpose\w*' \(Transpose\)"),
+        ("swapped", r"'swapaxes\w*' \(Swapaxes\)"),
+        ("flipped", r"'flip\w*' \(Flip\)"),
         ("joined", r"'there' \(Concatenate\)"),
         ("unfolded", r"'there' \(Reshape\)"),
     ],

@@ -26,11 +26,7 @@ def saliency(model: nn.Module, images: Tensor) -> Tensor:
 
     Raises: ConfigError where the answer has no gradient.
     """
-    pictures = images.detach().clone().requires_grad_(True)
-    with torch.enable_grad():
-        score = answer_score(model(pictures)).sum()
-    if not score.requires_grad:
-        raise ConfigError("the model's answer has no gradient, so there is nothing to explain it by")
+    pictures, score = _scored(model, images)
     (by_pixel,) = torch.autograd.grad(score, (pictures,))
     return _to_unit(by_pixel.abs().amax(dim=1))
 
@@ -48,15 +44,12 @@ def saliency_and_grad_cam(model: nn.Module, images: Tensor, layer: str) -> tuple
     Returns: [B, H, W] each, in [0, 1] per picture; all 0 where nothing changes the answer.
     Raises: ConfigError if the layer gives no map or the answer does not depend on it.
     """
-    pictures = images.detach().clone().requires_grad_(True)
-    with torch.enable_grad(), outputs_of([(layer, model.get_submodule(layer))]) as outputs:
-        score = answer_score(model(pictures)).sum()
+    with outputs_of([(layer, model.get_submodule(layer))]) as outputs:
+        pictures, score = _scored(model, images)
     features = outputs.get(layer)
     if features is None or features.ndim != 4:
         found = "no tensor" if features is None else list(features.shape)
         raise ConfigError(f"layer {layer} gives {found}; Grad-CAM needs a map [pictures, channels, height, width]")
-    if not score.requires_grad:
-        raise ConfigError(f"layer {layer}: the model's answer has no gradient, so there is nothing to explain it by")
     by_pixel, by_feature = torch.autograd.grad(score, (pictures, features), allow_unused=True)
     if by_pixel is None or by_feature is None:
         raise ConfigError(f"layer {layer}: the model's answer does not depend on it; choose another with --layer")
@@ -64,6 +57,16 @@ def saliency_and_grad_cam(model: nn.Module, images: Tensor, layer: str) -> tuple
     cam = (weights * features).sum(dim=1, keepdim=True).relu().detach()
     cam = F.interpolate(cam, size=images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
     return _to_unit(by_pixel.abs().amax(dim=1)), _to_unit(cam)
+
+
+def _scored(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The pictures as a leaf, and the sum of their `answer_score`. Raises: ConfigError where it has no gradient."""
+    pictures = images.detach().clone().requires_grad_(True)
+    with torch.enable_grad():
+        score = answer_score(model(pictures)).sum()
+    if not score.requires_grad:
+        raise ConfigError("the model's answer has no gradient, so there is nothing to explain it by")
+    return pictures, score
 
 
 def feature_maps(model: nn.Module, images: Tensor, layer: str) -> Tensor:

@@ -40,6 +40,15 @@ def test_saliency_marks_exactly_the_pixels_the_answer_rests_on() -> None:
     assert torch.equal(saliency(Corner(), torch.ones(2, 1, 8, 8)), beside)
 
 
+def test_an_answer_without_a_gradient_cannot_be_explained() -> None:
+    class Rounded(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images.detach().flatten(1)
+
+    with pytest.raises(ConfigError, match=r"^the model's answer has no gradient, so there is nothing to explain it by$"):
+        saliency(Rounded(), torch.ones(1, 1, 8, 8))
+
+
 def test_grad_cam_weights_channels_by_their_mean_gradient() -> None:
     picture = torch.zeros(1, 1, 8, 8)
     picture[0, 0, 2, 3], picture[0, 0, 6, 6] = 1.0, 0.5  # channel 0 speaks for the answer, wherever it is bright; channel 1 does not
