@@ -175,6 +175,13 @@ def test_what_cells_say_against_their_own_scores_stands_in_the_table_once(grid: 
     assert table.count("threshold") == table.count("- the threshold was chosen on test data\n") == 1
 
 
+def test_a_cell_whose_own_settings_leave_too_few_data_does_not_stop_the_others(grid: Path, tmp_path: Path) -> None:
+    grid.write_text(GRID.replace("{fit.phases.0.optimizer.lr: [1e-3, 1e-2]}", "{data.size: [40, 1, 50]}").replace("[0, 1]", "[0]"))
+    result = run_grid(grid, out=tmp_path / "out")
+    assert (result.finished, [*result.failures], result.exit_code) == (2, ["size=1,seed=0"], 3)
+    assert "too few to cut validation from it" in result.table[1].read_text()
+
+
 def test_a_stopped_grid_goes_on_within_the_cell_it_was_stopped_in(
     grid: Path, tmp_path: Path, stop_after_epoch: Callable[..., None]
 ) -> None:

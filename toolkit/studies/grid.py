@@ -29,7 +29,7 @@ from toolkit.studies.settings import differences
 from toolkit.studies.table import Seconds, Table, Value, spread_of, write_table
 
 _NO_CELLS_FAULT = {error.exit_code: error for error in (DataError, ResourceError)}
-"""By exit code; of this machine, not of a cell: the others would fail as well."""
+"""By exit code; of this machine, not of a cell: the others would fail as well. Data only as long as no cell has finished."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class _Work:
     def run(self, cells: Sequence[Cell], ended: Callable[[Cell, Failure | None], None]) -> None:
         """Run the cells; `ended` gets each, with its failure if it failed.
 
-        Raises: StoppedError by SIGINT or SIGTERM; DataError or ResourceError of the first cell that met one.
+        Raises: StoppedError by SIGINT or SIGTERM; DataError or ResourceError that are not a cell's own.
         """
         with _interrupted_by_signals() as number:
             try:
@@ -144,11 +144,17 @@ class _Work:
                 runs.run(self.grid.config, settings, synthetic=self.synthetic, out=place, plugin_files=self.plugin_files)
         except StoppedError as error:
             raise _stopped(error.exit_code - 128) from None
-        except (DataError, ResourceError) as error:
-            raise type(error)(f"cell {cell.name}: {error}") from error
         except Exception as error:  # a cell's failure, bugs of a plugin among them, is a row of the table
-            return Failure(_one_line(error), error.exit_code if isinstance(error, ToolkitError) else ToolkitError.exit_code)
+            code = error.exit_code if isinstance(error, ToolkitError) else ToolkitError.exit_code
+            return self._of_the_cell(cell, Failure(_one_line(error), code))
         return None
+
+    def _of_the_cell(self, cell: Cell, failure: Failure) -> Failure:
+        """The failure. Raises: DataError or ResourceError where it is not the cell's."""
+        error = _NO_CELLS_FAULT.get(failure.exit_code)
+        if error is None or (error is DataError and any(_results(self.folder, other) for other in self.grid.cells)):
+            return failure
+        raise error(f"cell {cell.name}: {failure.reason}")
 
     def _in_processes(self, cells: Sequence[Cell], ended: Callable[[Cell, Failure | None], None]) -> None:
         started: list[subprocess.Popen[str]] = []
@@ -162,12 +168,7 @@ class _Work:
             if stopping.is_set():
                 process.terminate()
             _, told = process.communicate()
-            if process.returncode == 0:
-                return None
-            failure = _failure(told, process.returncode)
-            if failure.exit_code in _NO_CELLS_FAULT:  # memory that ran out among them, for which cells beside it may be to blame
-                raise _NO_CELLS_FAULT[failure.exit_code](f"cell {cell.name}: {failure.reason}")
-            return failure
+            return None if process.returncode == 0 else self._of_the_cell(cell, _failure(told, process.returncode))
 
         with ThreadPoolExecutor(self.jobs) as pool:
             futures = {pool.submit(work, cell): cell for cell in cells}
