@@ -47,7 +47,7 @@ def test_the_json_beside_says_how_pictures_are_prepared(tiny: dict[str, Any], tm
     file, beside = export(folder, "safetensors")
     assert file == folder / "export" / "model.safetensors"
     told = json.loads(beside.read_text())
-    assert told["input"] == {"layout": "NCHW", "shape": ["any", 3, 12, 20], "channels": "RGB", "type": "float32"}
+    assert told["input"] == {"name": "images", "layout": "NCHW", "shape": ["any", 3, 12, 20], "channels": "RGB", "type": "float32"}
     assert [step["name"] for step in told["preprocessing"]["transforms"]] == ["Resize"]
     assert told["preprocessing"]["scale"] == pytest.approx([1 / 255 / 0.25, 1 / 255 / 0.5, 1 / 255 / 0.2])
     assert told["preprocessing"]["offset"] == pytest.approx([-0.5 / 0.25, -0.4 / 0.5, -0.3 / 0.2])
