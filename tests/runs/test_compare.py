@@ -102,6 +102,25 @@ def test_what_a_run_says_against_its_own_scores_is_repeated(finished_run: Path, 
     assert [line for line in told.splitlines() if "threshold" in line] == ["- copied: the threshold was chosen on test data"]
 
 
+def test_where_a_finished_run_has_no_test_scores_those_of_validation_are_shown_too(
+    finished_run: Path, copied_run: Path, tmp_path: Path
+) -> None:
+    results = json.loads((copied_run / "results.json").read_text())
+    results["scores"] = {name: value for name, value in results["scores"].items() if name.startswith("val/")}
+    (copied_run / "results.json").write_text(json.dumps(results))
+    compare([finished_run, copied_run], out=tmp_path / "out")
+    tested, untested = table(tmp_path / "out")
+    assert untested["test/accuracy"] == ""
+    assert float(tested["val/accuracy"]) == float(untested["val/accuracy"]) == results["scores"]["val/accuracy"]
+
+
+def test_damaged_results_are_named_with_the_way_out(copied_run: Path, tmp_path: Path) -> None:
+    (copied_run / "results.json").write_text("{")
+    way_out = rf"results\.json: not JSON: .*; delete it and `toolkit resume {copied_run}`$"
+    with pytest.raises(DataError, match=way_out):
+        compare([copied_run], out=tmp_path / "out")
+
+
 def test_nothing_is_counted_per_percent_of_a_score_of_which_less_is_better(finished_run: Path, copied_run: Path, tmp_path: Path) -> None:
     results = json.loads((copied_run / "results.json").read_text())
     assert "loss" in results["lower_is_better"]

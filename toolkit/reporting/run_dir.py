@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import secrets
@@ -12,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from toolkit.errors import ConfigError, RunBusyError
+from toolkit.errors import ConfigError, DataError, RunBusyError
 from toolkit.reporting.files import disk_errors
 
 _LOCK_NAME = "run.lock"
@@ -42,6 +44,17 @@ class RunDir:
         with disk_errors(folder):
             folder.mkdir(parents=True)
         return cls(folder)
+
+    def results(self) -> dict[str, Any]:
+        """What results.json holds; empty where the run has not finished. Raises: DataError where it is damaged."""
+        file = self.results_json
+        if not file.exists():
+            return {}
+        try:
+            results: dict[str, Any] = json.loads(file.read_bytes())
+        except ValueError as error:
+            raise DataError(f"{file}: not JSON: {error}; delete it and `toolkit resume {self.path}`") from error
+        return results
 
     def become_latest(self) -> None:
         """Point `latest` beside a folder that `create` named here.

@@ -64,7 +64,7 @@ def compare(folders: Sequence[Path], *, out: Path, scores: Sequence[str] = ()) -
 
 def _named(run_dirs: Sequence[RunDir]) -> list[_RunRead]:
     """The runs, each called by its config's name, with as much of its path as tells it from the others."""
-    read = [(_results(run_dir), run_dir) for run_dir in run_dirs]
+    read = [(run_dir.results(), run_dir) for run_dir in run_dirs]
     configs = [str(results.get("config") or run_dir.path.absolute().name) for results, run_dir in read]
     folders = [run_dir.path.absolute().name for run_dir in run_dirs]
     names = [config if configs.count(config) == 1 else folder for config, folder in zip(configs, folders, strict=True)]
@@ -83,16 +83,6 @@ def _command(run_dir: RunDir) -> str:
         return str(json.loads(run_dir.environment_json.read_bytes()).get("command") or "")
     except (OSError, ValueError):
         return ""
-
-
-def _results(run_dir: RunDir) -> Mapping[str, Any]:
-    if not run_dir.results_json.exists():
-        return {}
-    try:
-        results: dict[str, Any] = json.loads(run_dir.results_json.read_bytes())
-    except ValueError as error:
-        raise DataError(f"{run_dir.results_json}: not JSON: {error}; delete it and `toolkit resume {run_dir.path}`") from error
-    return results
 
 
 def _layers(run_dir: RunDir) -> str:

@@ -271,15 +271,7 @@ def _repeats(grid: Grid) -> str:
 
 
 def _results(folder: Path, cell: Cell) -> dict[str, Any]:
-    """results.json of a finished cell; empty for another."""
-    file = RunDir(cell_folder(folder, cell)).results_json
-    if not file.exists():
-        return {}
-    try:
-        results: dict[str, Any] = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise DataError(f"{file}: not JSON: {error}; delete the folder {file.parent}, and the cell is run again") from error
-    return results
+    return RunDir(cell_folder(folder, cell)).results()
 
 
 def _keep_cells(folder: Path, grid: Grid) -> None:

@@ -137,10 +137,7 @@ class _Search:
     def check_direction(self) -> None:
         """Raises: ConfigError where a finished trial of this folder shows that the direction is the wrong one."""
         for file in sorted((self.folder / "trials").glob("*/results.json"))[:1]:
-            try:
-                lower_is_better = json.loads(file.read_bytes()).get("lower_is_better")
-            except ValueError as error:
-                raise DataError(f"{file}: not JSON: {error}; delete it and `toolkit resume {file.parent}`") from error
+            lower_is_better = RunDir(file.parent).results().get("lower_is_better")
             if lower_is_better is not None:
                 self.sweep.check_direction(lower_is_better)
 
@@ -181,7 +178,7 @@ class _Search:
         def watch(row: Mapping[str, Any]) -> None:
             if self.sweep.metric in row and row["epoch"] > reported:
                 trial.report(row[self.sweep.metric], row["epoch"])
-                if row["epoch"] < self._epochs(trial.number) and trial.should_prune():  # after the last one nothing would be saved
+                if trial.should_prune() and row["epoch"] < self._epochs(trial.number):  # after the last one nothing would be saved
                     raise self.optuna.TrialPruned(f"after epoch {row['epoch']}")
 
         self.tried.append(trial.number)

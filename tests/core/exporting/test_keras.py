@@ -19,19 +19,9 @@ from toolkit.models.flatten import Flatten
 from toolkit.models.heads import LinearHead
 from toolkit.models.keras_order import keras_order
 from toolkit.models.model import Composed, Shape, output_shape
-from toolkit.models.optional import require
 from toolkit.models.weights import load_pretrained
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")]  # Keras' own
-
-
-@pytest.fixture(scope="module")
-def keras() -> Any:
-    """Keras, which takes seconds to import."""
-    try:
-        return require("keras", extra="keras", purpose="this test")
-    except ConfigError as error:
-        pytest.skip(str(error))
 
 
 def network(seed: int = 0, *, classes: int = 5) -> nn.Sequential:

@@ -13,21 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import ConfigError
-from toolkit.models.optional import require
 from toolkit.models.weights import load_pretrained
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")]  # Keras' own
 
 PICTURES = (6, 4, 3)  # the convolutions below leave 4 x 2 positions of 5 channels
-
-
-@pytest.fixture(scope="module")
-def keras() -> Any:
-    """Keras, which takes seconds to import."""
-    try:
-        return require("keras", extra="keras", purpose="this test")
-    except ConfigError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture
