@@ -21,6 +21,7 @@ from matplotlib.textpath import TextPath
 Polygon = npt.NDArray[np.float64]
 """[points, 2] x, y in dial units."""
 Styles = Literal["train", "held_back", "single"]
+Range = tuple[float, float]
 HandShape = Callable[[float, float, float], list[Polygon]]
 """(length, half width, tail) -> polygons of a hand that points to 12."""
 
@@ -29,9 +30,14 @@ ROMAN = ("I", "II", "III", "IIII", "V", "VI", "VII", "VIII", "IX", "X", "XI", "X
 
 @dataclass(frozen=True)
 class Stock:
-    """What a clock's looks are drawn from: names in the tables below.
+    """What a clock's looks are drawn from: names in the tables below, and ranges.
 
     dark_faces: share of the dials with light ink on a dark face.
+    minute_length: of the minute hand, in dial units; hour_length: of the hour hand, in minute hands.
+    minute_half: half the minute hand's width, in dial units; hour_half: half the hour hand's, in those of the minute hand.
+    tail: of both hands behind the middle; numeral_heights: one of them; both in dial units.
+    variety: how often numerals stand radially, print and hands are paler than the ink, and second hands, subdials, brands and inner
+        rings occur: 1 as usual, 0 never.
     """
 
     fonts: tuple[str, ...]
@@ -40,6 +46,13 @@ class Stock:
     marks: tuple[str, ...]
     numerals: tuple[str, ...]
     dark_faces: float = 0.25
+    minute_length: Range = (0.72, 0.92)
+    hour_length: Range = (0.55, 0.72)
+    minute_half: Range = (0.018, 0.04)
+    hour_half: Range = (1.1, 1.8)
+    tail: Range = (0.0, 0.16)
+    numeral_heights: tuple[float, ...] = (0.13, 0.16, 0.19)
+    variety: float = 1.0
 
 
 STOCKS: dict[Styles, Stock] = {
@@ -58,7 +71,19 @@ STOCKS: dict[Styles, Stock] = {
         numerals=("arabic", "arabic", "quarters", "roman", "roman_quarters", "none"),
     ),
     "single": Stock(
-        fonts=("DejaVuSans",), hands=("taper",), outlines=("circle",), marks=("bold_hours",), numerals=("arabic",), dark_faces=0.0
+        fonts=("DejaVuSans",),
+        hands=("taper",),
+        outlines=("circle",),
+        marks=("bold_hours",),
+        numerals=("arabic",),
+        dark_faces=0.0,
+        minute_length=(0.85, 0.85),
+        hour_length=(0.6, 0.6),
+        minute_half=(0.028, 0.028),
+        hour_half=(1.5, 1.5),
+        tail=(0.1, 0.1),
+        numeral_heights=(0.16,),
+        variety=0.0,
     ),
 }
 

@@ -53,7 +53,8 @@ class SyntheticClocks(Dataset[TimeTarget]):
         channels: 1 for grey, 3 for colour.
         seed: another one gives other pictures.
         styles: `train`, or `held_back` for fonts, hands, edges and marks that `train` never shows; `single` is one design:
-            1 to 12 in a sans-serif, bold hour marks, tapering hands, dark on a light face.
+            1 to 12 in a sans-serif, bold hour marks, tapering hands of one length each, dark on a light face. Rim, weight of the marks
+            and cap vary.
         turn_deg: dials are turned by up to this much either way.
         tilt_deg: dials are seen from up to this much aside.
         light: strength of shading, glare and shadows.
@@ -144,7 +145,8 @@ class _Dial:
 
     def face(self) -> None:
         """Edge, face, marks, numerals and what else stands on the dial."""
-        rng = self.rng
+        rng, variety = self.rng, self.stock.variety
+        often = self.nuisances.clutter * variety
         outline = str(rng.choice(self.stock.outlines))
         if outline == "none":
             self.paper = _as_colour(self.canvas.reshape(-1, self.channels).mean(0))
@@ -153,28 +155,28 @@ class _Dial:
             rim = self.paper + rng.uniform(-1, 1) * 90 + rng.uniform(-25, 25, 3) if rng.random() < 0.5 else self.ink
             self._fill([OUTLINES[outline]], rim)
             self._fill([OUTLINES[outline] * (1 - rng.choice((0.015, 0.03, 0.05)))], self.paper)
-        if rng.random() < 0.25 * self.nuisances.clutter:
+        if rng.random() < 0.25 * often:
             radius = rng.uniform(0.3, 0.6)
             self._fill([disc(radius), disc(radius - rng.uniform(0.01, 0.03))], self._pale(0.5))  # an inner ring
-        printed = self.ink if rng.random() < 0.7 else self._pale(rng.uniform(0.55, 0.9))
+        printed = self.ink if rng.random() < 1 - 0.3 * variety else self._pale(rng.uniform(0.55, 0.9))
         self._fill(marks(self.marks, int(rng.integers(3))), printed)
         self._numerals(printed)
         if self.has_pointer:
             self._fill([np.array([(-0.09, -0.95), (0.09, -0.95), (0.0, -0.76)])], printed)
-        if rng.random() < 0.35 * self.nuisances.clutter:
+        if rng.random() < 0.35 * often:
             brand, height = str(rng.choice(_BRANDS)), rng.uniform(0.06, 0.1)
             side = 1 if rng.random() < 0.5 else -1
             self._fill([polygon * height + (0, 0.36 * side) for polygon in words(brand, self.stock.fonts[0])], self._pale(0.7))
-        if rng.random() < 0.12 * self.nuisances.clutter:
+        if rng.random() < 0.12 * often:
             self._subdial()
 
     def _numerals(self, colour: Colour) -> None:
         if self.numerals == "none":
             return
         rng = self.rng
-        height = float(rng.choice((0.13, 0.16, 0.19)))
+        height = float(rng.choice(self.stock.numeral_heights))
         radius = 0.9 - height / 2 if self.marks == "none" else 0.77 - height / 2
-        radial = bool(rng.random() < (0.75 if self.numerals.startswith("roman") else 0.15))
+        radial = bool(rng.random() < (0.75 if self.numerals.startswith("roman") else 0.15) * self.stock.variety)
         self._fill(numerals(self.numerals, str(rng.choice(self.stock.fonts)), height, radius, radial), colour)
 
     def _subdial(self) -> None:
@@ -187,20 +189,20 @@ class _Dial:
         """Hour, minute and perhaps second hand, their shadows and the cap."""
         rng = self.rng
         shape = HANDS[str(rng.choice(self.stock.hands))]
-        minute_length = rng.uniform(0.72, 0.92)
-        hour_length = minute_length * rng.uniform(0.55, 0.72)
-        minute_half = rng.uniform(0.018, 0.04)
-        hour_half = minute_half * rng.uniform(1.1, 1.8)
-        tail = rng.uniform(0.0, 0.16)
+        minute_length = rng.uniform(*self.stock.minute_length)
+        hour_length = minute_length * rng.uniform(*self.stock.hour_length)
+        minute_half = rng.uniform(*self.stock.minute_half)
+        hour_half = minute_half * rng.uniform(*self.stock.hour_half)
+        tail = rng.uniform(*self.stock.tail)
         hour = [turned(polygon, time_min / 720) for polygon in shape(hour_length, hour_half, tail)]
         minute = [turned(polygon, time_min % 60 / 60) for polygon in shape(minute_length, minute_half, tail)]
         if rng.random() < 0.35 * self.nuisances.light:
             self._shadow([*hour, *minute], rng.uniform(-0.05, 0.05, 2))
-        colour = self.ink if rng.random() < 0.8 else self._pale(0.85) + rng.uniform(-30, 30, 3)
+        colour = self.ink if rng.random() < 1 - 0.2 * self.stock.variety else self._pale(0.85) + rng.uniform(-30, 30, 3)
         for polygon in [*hour, *minute]:
             self._fill([polygon], colour)
         accent = colour
-        if rng.random() < 0.35:
+        if rng.random() < 0.35 * self.stock.variety:
             accent = np.array([200.0, 30, 30]) if rng.random() < 0.5 else self._pale(rng.uniform(0.6, 1.0))
             second = [(0.01, 0.2), (0.005, -rng.uniform(0.7, 0.9))]
             self._fill([turned(np.array([*second, *((-x, y) for x, y in second[::-1])]), rng.integers(60) / 60)], accent)

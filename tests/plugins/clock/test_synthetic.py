@@ -177,6 +177,23 @@ def test_a_quarter_of_the_dials_is_dark_and_none_of_the_single_style(styles: Any
     assert at_least <= sum(dial.paper.mean() < dial.ink.mean() for dial in dials) <= at_most  # 50 +- 2.5 * sqrt(200 * 0.25 * 0.75)
 
 
+@pytest.mark.parametrize(("styles", "different"), [("single", 1), ("train", 20)])
+def test_all_clocks_of_the_single_style_have_the_same_hands(styles: Any, different: int) -> None:
+    from toolkit_clock import synthetic
+
+    def hands(seed: int) -> bytes:
+        """Black on white, without the cap over their middle."""
+        dial = synthetic._Dial(STOCKS[styles], PLAIN, 96, 1, np.random.default_rng(seed))
+        dial.to_pixels = np.array([[45.0, 0, 47.5], [0, 45.0, 47.5], [0, 0, 1]])
+        dial.canvas = np.full((96, 96, 1), 255, np.uint8)
+        dial.ink = np.zeros(3)
+        dial.hands(100)
+        dial.canvas[43:53, 43:53] = 255
+        return dial.canvas.tobytes()
+
+    assert len({hands(seed) for seed in range(20)}) == different
+
+
 def test_stretching_keeps_the_hands_of_the_single_style() -> None:
     stock, nuisances = STOCKS["single"], SyntheticClocks("train").nuisances
     for index in range(100):
