@@ -116,14 +116,14 @@ class _Dial:
 
     def __init__(self, stock: Stock, nuisances: Nuisances, size: int, channels: int, rng: np.random.Generator) -> None:
         self.stock, self.nuisances, self.size, self.channels, self.rng = stock, nuisances, size, channels, rng
-        self.paper, self.ink, around = _colours(stock.dark_faces, rng)
+        self.paper, self.ink, self.around = _colours(stock.dark_faces, rng)
         self.numerals = str(rng.choice(stock.numerals))
         self.marks = str(rng.choice(stock.marks))
         if self.marks == "none" and self.numerals == "none":
             self.numerals = "arabic"
         self.has_pointer = self.numerals == "none" and (nuisances.turn_deg > _UNMARKED_TURN_DEG or rng.random() < 0.5)  # a triangle at 12
         self.to_pixels = self._view()
-        self.canvas = _background(around, size, channels, nuisances.clutter, rng)
+        self.canvas = _background(self.around, size, channels, nuisances.clutter, rng)
 
     def _view(self) -> Homography:
         """From dial units to pixels: turned, tilted about an axis in the dial, seen from a few radii away, somewhere in the picture."""
@@ -148,7 +148,8 @@ class _Dial:
         rng, variety = self.rng, self.stock.variety
         often = self.nuisances.clutter * variety
         outline = str(rng.choice(self.stock.outlines))
-        if outline == "none":
+        if outline == "none":  # nothing but clouds behind it: a board would hide hands of its own colour
+            self.canvas = _background(self.around, self.size, self.channels, self.nuisances.clutter, rng, with_boards=False)
             self.paper = _as_colour(self.canvas.reshape(-1, self.channels).mean(0))
             self.ink = np.full(3, 20.0) if self.paper @ _LUMA > 128 else np.full(3, 235.0)
         else:
@@ -236,13 +237,13 @@ def _colours(dark_faces: float, rng: np.random.Generator) -> tuple[Colour, Colou
     return paper + rng.uniform(-18, 18, 3), ink + rng.uniform(-18, 18, 3), rng.uniform(20, 240) + rng.uniform(-35, 35, 3)
 
 
-def _background(colour: Colour, size: int, channels: int, clutter: float, rng: np.random.Generator) -> Pixels:
-    """Cloudy, with boards or rectangles, around `colour`."""
+def _background(colour: Colour, size: int, channels: int, clutter: float, rng: np.random.Generator, *, with_boards: bool = True) -> Pixels:
+    """Cloudy, perhaps with boards or rectangles, around `colour`."""
     coarse = rng.normal(0, 1, (int(rng.integers(2, 7)), int(rng.integers(2, 7)))).astype(np.float32)
     cloud = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)[..., None] * (rng.uniform(4, 28) * clutter)
     tint = np.array(_in_channels(colour, channels), dtype=np.float32)
     canvas: Pixels = np.ascontiguousarray(np.clip(cloud + tint, 0, 255).astype(np.uint8))
-    for _ in range(rng.integers(0, 5) if rng.random() < 0.6 * clutter else 0):
+    for _ in range(rng.integers(0, 5) if with_boards and rng.random() < 0.6 * clutter else 0):
         first, second = rng.uniform(-0.2, 1.2, (2, 2)) * size
         shade = _in_channels(colour + rng.uniform(-80, 80) * clutter, channels)
         corners = np.rint([first, (second[0], first[1]), second, (first[0], second[1])]).astype(np.int32)
