@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -207,9 +208,8 @@ def _times(labels: npt.NDArray[Any] | Sequence[tuple[Any, Any]], file: Path, nam
         if not (isinstance(hour, int) and isinstance(minute, int) and 0 <= hour <= 12 and 0 <= minute <= 59)
     ]
     if wrong:
-        more = f", and {len(wrong) - _LISTED:,} more" if len(wrong) > _LISTED else ""
         raise DataError(
-            f"{file}: {len(wrong):,} of {len(labels):,} labels are no time: {', '.join(wrong[:_LISTED])}{more}; "
+            f"{file}: {len(wrong):,} of {len(labels):,} labels are no time: {_listed(wrong)}; "
             "expected hours 0 to 11 (or 12 for 0) and minutes 0 to 59; correct them"
         )
     return np.array([hour % 12 * 60 + minute for hour, minute in _plain(labels)], dtype=np.int64)
@@ -240,18 +240,28 @@ def _read_table(file: Path) -> list[dict[str, str]]:
         found = ", ".join(columns) or "nothing"
         raise DataError(f"{file}: its first line has no {' and no '.join(missing)}; found {found}; expected file,hour,minute")
     reader.fieldnames = columns
-    rows = [{name: (row[name] or "").strip() for name in columns} for row in reader]
+    try:
+        rows = [{name: (row[name] or "").strip() for name in columns} for row in reader]
+    except csv.Error as error:
+        raise DataError(f"{file}: row {reader.line_num} cannot be read ({error}); look for a quote that is never closed") from error
     if not rows:
         raise DataError(f"{file}: has no rows; expected one for each picture: file,hour,minute")
     return rows
 
 
 def _check_names(root: Path, file: Path, names: Sequence[str]) -> None:
-    missing = [name for name in names if not name or not (root / name).is_file()]
+    missing = [f"'{name}'" for name in names if not name or not (root / name).is_file()]
     if missing:
-        more = f", and {len(missing) - _LISTED:,} more" if len(missing) > _LISTED else ""
-        shown = ", ".join(f"'{name}'" for name in missing[:_LISTED])
-        raise DataError(f"{file}: {len(missing):,} of its {len(names):,} rows name no file below {root}: {shown}{more}; correct the table")
+        raise DataError(
+            f"{file}: {len(missing):,} of its {len(names):,} rows name no file below {root}: {_listed(missing)}; correct the table"
+        )
+    repeated = [f"'{name}'" for name, count in Counter(names).items() if count > 1]
+    if repeated:  # else one picture could be trained with and tested on
+        raise DataError(f"{file}: {len(repeated):,} files stand in it more than once: {_listed(repeated)}; leave one row for each")
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return ", ".join(texts[:_LISTED]) + (f", and {len(texts) - _LISTED:,} more" if len(texts) > _LISTED else "")
 
 
 def _named_splits(file: Path, parts: Sequence[str]) -> tuple[Split, ...]:

@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from toolkit_clock.types import HALF_DAY_MIN, ClockOutput, Fractions, HandLogits, HandVectors, TimeLogits
+from toolkit_clock.types import HALF_DAY_MIN, ClockOutput, Fractions, HandLogits, HandVectors, TimeLogits, circular_error_min
 
 _VECTOR_DEVIATIONS = 0.15, 0.1  # of hour and minute hand, in radians; half an hour is 0.26 on the one, a minute 0.105 on the other
 _FRACTION_DEVIATIONS = 1 / 24, 1 / 60  # of hour / 12 and minute / 60: half an hour, a minute
@@ -23,8 +23,7 @@ _SINGLE_DEVIATION = 1 / 720  # of time / 720: a minute
 def circular_distances(device: torch.device) -> Tensor:
     """[720, 720] float32 minutes between any two times on the 12-hour circle."""
     times = torch.arange(HALF_DAY_MIN, device=device)
-    apart = (times[:, None] - times).abs()
-    return torch.minimum(apart, HALF_DAY_MIN - apart).float()
+    return circular_error_min(times[:, None], times).float()
 
 
 @lru_cache(maxsize=8)
@@ -32,12 +31,10 @@ def hour_as_seen(coupling_hours: float, device: torch.device) -> Tensor:
     """[720, 12] float32: how probable it is at each time that the hour hand seems to be within each hour.
 
     The hand stands at time / 60 hours and is misjudged by a normal error of `coupling_hours`: at 3:59 it seems past 4 nearly half
-    of the time, at 3:30 never. With 0 the hour is the true one.
+    of the time, at 3:30 never. `coupling_hours` > 0.
     """
     times = torch.arange(HALF_DAY_MIN, dtype=torch.float64)
     hours = torch.arange(12, dtype=torch.float64)
-    if coupling_hours == 0:
-        return (times[:, None] // 60 == hours).float().to(device)
     begins = (hours - times[:, None] / 60 + 6) % 12 - 6  # [720, 12] from the hand to the hour's beginning, the short way round
     seen: Tensor = torch.special.ndtr((begins + 1) / coupling_hours) - torch.special.ndtr(begins / coupling_hours)
     return (seen / seen.sum(1, keepdim=True)).float().to(device)
@@ -49,17 +46,18 @@ def time_log_probabilities(output: ClockOutput, coupling_hours: float) -> Tensor
     Two heads: the minute head's probability, times the hour's given the minute. That is the hour head's own probability, times the
     likelihood that a head which sees the hand there divides its probability among the hours as this one does (`hour_as_seen`): one that
     wavers between 3 and 4 has seen a hand near 4 o'clock, which at 59 minutes means 3:59 and not 4:59. A head that is sure is believed:
-    hour hands that stand still within the hour, as on cheap dials, are read as they are. Vectors and regression are taken as normal
-    errors of fixed width; the hour of a regression is a whole number that holds no trace of where the hand is, so it cannot be coupled.
+    hour hands that stand still within the hour, as on cheap dials, are read as they are. With `coupling_hours` 0 the heads are just
+    multiplied. Vectors and regression are taken as normal errors of fixed width; the hour of a regression is a whole number that holds no
+    trace of where the hand is, so it cannot be coupled.
     """
     match output:
         case HandLogits(hour, minute):
             said = hour.log_softmax(1)  # [B, 12]
-            expected = (1 - _MISTAKEN) * hour_as_seen(coupling_hours, hour.device) + _MISTAKEN / 12  # [720, 12]
-            agreement = said.exp() @ expected.log().T  # [B, 720]
-            if coupling_hours == 0:
-                agreement = torch.zeros_like(agreement)
-            given_minute = (agreement.view(-1, 12, 60) + said[:, :, None]).log_softmax(1)
+            given_minute = said[:, :, None]
+            if coupling_hours:
+                expected = (1 - _MISTAKEN) * hour_as_seen(coupling_hours, hour.device) + _MISTAKEN / 12  # [720, 12]
+                agreement = said.exp() @ expected.log().T  # [B, 720]
+                given_minute = (agreement.view(-1, 12, 60) + given_minute).log_softmax(1)
             return (given_minute + minute.log_softmax(1)[:, None]).flatten(1)
         case TimeLogits(time):
             return time.log_softmax(1)

@@ -32,7 +32,7 @@ ROMAN = ("I", "II", "III", "IIII", "V", "VI", "VII", "VIII", "IX", "X", "XI", "X
 class Stock:
     """What a clock's looks are drawn from: names in the tables below, and ranges.
 
-    dark_faces: share of the dials with light ink on a dark face.
+    dark_faces: share of the faces that are dark with light ink; without a face (outline `none`) the surroundings decide.
     minute_length: of the minute hand, in dial units; hour_length: of the hour hand, in minute hands.
     minute_half: half the minute hand's width, in dial units; hour_half: half the hour hand's, in those of the minute hand.
     tail: of both hands behind the middle; numeral_heights: one of them; both in dial units.

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from toolkit.errors import ConfigError
 from toolkit_clock.decoding import circular_distances, hand_vectors, time_log_probabilities
-from toolkit_clock.types import HALF_DAY_MIN, ClockInfo, ClockOutput, Fractions, HandLogits, HandVectors, TimeLogits
+from toolkit_clock.types import HALF_DAY_MIN, ClockInfo, ClockOutput, Fractions, HandLogits, HandVectors, TimeLogits, steps_apart
 
 Weight = Annotated[float, Gt(0)]
 Terms = dict[str, Tensor]
@@ -26,7 +26,8 @@ class TimeCrossEntropy:
         spread_min: the target is a normal distribution of this deviation around the truth on the circle of 720 times, instead of one
             class. The hour head is given its share of each hour, the minute head its share of each minute: at 3:00 the minutes before
             belong to hour 2, as joint decoding expects. Neighbouring minutes then teach each other; 0 for the report's one class. With two
-            heads at most 1.5: wider, some times near the full hour are misread even from outputs that equal the targets.
+            heads at most 1.5, with `label_smoothing` at most 1: wider, some times near the full hour are misread even from outputs
+            that equal the targets.
     """
 
     def __init__(
@@ -112,7 +113,9 @@ class ExpectedCircularError:
             apart_min = circular_distances(encoded.device)[encoded]
             return {"expected_error": (probabilities * apart_min).sum(1) / (HALF_DAY_MIN / 4)}
         joint = probabilities.view(-1, 12, 60)
-        hours, minutes = _circle(12, encoded // 60), _circle(60, encoded % 60)
+        every_hour, every_minute = (torch.arange(count, device=encoded.device) for count in (12, 60))
+        hours = steps_apart(every_hour, encoded[:, None] // 60, 12)  # [B, 12]
+        minutes = steps_apart(every_minute, encoded[:, None] % 60, 60)  # [B, 60]
         return {
             "hour_expected_error": (joint.sum(2) * hours).sum(1) / 3,
             "minute_expected_error": (joint.sum(1) * minutes).sum(1) / 15,
@@ -123,18 +126,28 @@ class ErrorMixture:
     """Cross-entropy plus the expected circular error.
 
     Args:
-        cross_entropy: weight of `cross_entropy` with its defaults.
-        expected_error: weight of `expected_error` with its defaults.
-        spread_min: as in `cross_entropy`.
+        cross_entropy, expected_error: weights of the two.
+        hour_weight, minute_weight, label_smoothing, spread_min: as in `cross_entropy`.
+        of: as in `expected_error`.
     """
 
     def __init__(
-        self, info: ClockInfo, /, *, cross_entropy: Weight = 1.0, expected_error: Weight = 1.0, spread_min: Annotated[float, Ge(0)] = 0.0
+        self,
+        info: ClockInfo,
+        /,
+        *,
+        cross_entropy: Weight = 1.0,
+        expected_error: Weight = 1.0,
+        hour_weight: Weight = 0.6,
+        minute_weight: Weight = 0.4,
+        label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0,
+        spread_min: Annotated[float, Ge(0)] = 0.0,
+        of: Literal["hands", "time"] = "hands",
     ) -> None:
-        self._parts = (
-            (cross_entropy, TimeCrossEntropy(info, spread_min=spread_min)),
-            (expected_error, ExpectedCircularError(info)),
+        classes = TimeCrossEntropy(
+            info, hour_weight=hour_weight, minute_weight=minute_weight, label_smoothing=label_smoothing, spread_min=spread_min
         )
+        self._parts = ((cross_entropy, classes), (expected_error, ExpectedCircularError(info, of=of)))
 
     def __call__(self, output: ClockOutput, encoded: Tensor) -> Terms:
         """The terms of both, weighted."""
@@ -153,12 +166,6 @@ def spread_hands(time_min: Tensor, spread_min: float) -> tuple[Tensor, Tensor]:
     """[B, 12] and [B, 60]: what of `spread_times` falls on each hour, and on each minute."""
     times = spread_times(time_min, spread_min).view(-1, 12, 60)
     return times.sum(2), times.sum(1)
-
-
-def _circle(classes: int, label: Tensor) -> Tensor:
-    """[B, classes] steps from each class to the label, the short way round."""
-    apart = (torch.arange(classes, device=label.device) - label[:, None]).abs()
-    return torch.minimum(apart, classes - apart)
 
 
 def _unfit(loss: str, output: object, heads: str) -> ConfigError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
@@ -26,15 +25,31 @@ _REPORT_LAYERS = ((64, 4, 2), (64, 4, 1), (128, 3, 1), (256, 3, 1))  # filters, 
 class ClockTrunk(Backbone):
     """The four convolutions of the report's network: 64 4x4 with stride 2, 64 4x4, 128 3x3, 256 3x3, each with ReLU, 2x2 max-pool, dropout.
 
-    435,712 parameters on grey pictures; 150x150 pixels become [256, 2, 2].
+    435,712 parameters on grey pictures; 150x150 pixels become [256, 2, 2]. With the head `two_head` on it, it is the report's selected
+    network (K1), 624,392 parameters. Its hidden layers use ReLU here; the report's dropout rates are not known.
 
     Args:
         dropout: share of whole values zeroed after each pool while training.
+
+    Raises: ConfigError for pictures below 94x94, of which nothing would be left.
     """
 
     def __init__(self, input_shape: Shape, /, *, dropout: Share = 0.1) -> None:
         super().__init__()
-        self.layers = _report_layers(input_shape, dropout, "backbone clock_trunk")
+        channels, *sides = input_shape
+        for _, kernel, stride in _REPORT_LAYERS:
+            sides = [((side - kernel) // stride + 1) // 2 for side in sides]
+        if min(sides) < 1:
+            height, width = input_shape[1:]
+            found = f"pictures are {height}x{width}" if height and width else "the pictures' sizes differ"
+            raise ConfigError(
+                f"backbone clock_trunk: nothing would be left of the picture after its four convolutions and pools; {found}, expected at "
+                "least 94x94; enlarge them under transforms.train and transforms.eval, for example {name: Resize, height: 150, width: 150}"
+            )
+        self.layers = nn.Sequential()
+        for filters, kernel, stride in _REPORT_LAYERS:
+            self.layers.extend([nn.Conv2d(channels, filters, kernel, stride), nn.ReLU(), nn.MaxPool2d(2), Dropout(dropout)])
+            channels = filters
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, 256, H', W']."""
@@ -143,11 +158,14 @@ class Regression(Head):
         self, in_shape: Shape, info: ClockInfo, /, *, outputs: Literal[1, 2] = 2, dense: Dense = (128,), dropout: Share = 0.0
     ) -> None:
         super().__init__()
-        self.layers = _dense(in_shape, dense, dropout, outputs)
+        self.hidden = _shared(in_shape, dense, dropout)
+        self.answer = nn.Linear(_width(in_shape, dense), outputs)
 
     def forward(self, features: Tensor) -> Fractions:
         """[B, C, H, W] -> [B, outputs] in [0, 1]."""
-        return Fractions(torch.sigmoid(self.layers(features).float()))
+        hidden = self.hidden(features).float()
+        # Not nn.Linear's matrix product: autocast would round it to half precision, in which neighbouring times are the same number.
+        return Fractions(torch.sigmoid((hidden[:, None] * self.answer.weight).sum(2) + self.answer.bias))
 
 
 class Circular(Head):
@@ -168,27 +186,6 @@ class Circular(Head):
         return HandVectors(hour, minute)
 
 
-class ClockTwoHead(nn.Module):
-    """The report's selected network (K1): `clock_trunk` with `two_head` on it, 624,392 parameters on grey pictures of 150x150.
-
-    The hidden layers use ReLU; the report's dropout rates are not known.
-
-    Args:
-        dropout: after each of the four pools.
-        turn_average: as in `clock_net`.
-    """
-
-    def __init__(self, info: ClockInfo, /, *, dropout: Share = 0.1, turn_average: bool = False) -> None:
-        super().__init__()
-        self.trunk = _report_layers(info.input_shape, dropout, "model clock_two_head")
-        self.head = TwoHead(_left_of(info.input_shape), info)
-        self.turn_average = _checked_turns(turn_average, info, "model clock_two_head")
-
-    def forward(self, images: Tensor) -> ClockOutput:
-        """[B, C, H, W] -> hour [B, 12] and minute [B, 60] logits."""
-        return _looked_at(self, lambda turned: self.head(self.trunk(turned)), images)
-
-
 class ClockNet(nn.Module):
     """A backbone with a head on it, which may look at each picture in its four quarter turns.
 
@@ -203,33 +200,26 @@ class ClockNet(nn.Module):
 
     def __init__(self, info: ClockInfo, /, *, backbone: Backbone, head: Head, turn_average: bool = False) -> None:
         super().__init__()
+        _, height, width = info.input_shape
+        if turn_average and height != width:
+            raise ConfigError(
+                f"model clock_net: turn_average turns pictures by 90 degrees and needs square ones, got {height}x{width}; "
+                "make them square under transforms.train and transforms.eval, or set turn_average to false"
+            )
         self.backbone = backbone
         self.head = head
-        self.turn_average = _checked_turns(turn_average, info, "model clock_net")
+        self.turn_average = turn_average
 
     def forward(self, images: Tensor) -> ClockOutput:
         """[B, C, H, W] -> whatever the head gives."""
-        return _looked_at(self, lambda turned: self.head(self.backbone(turned)), images)
-
-
-def _checked_turns(turn_average: bool, info: ClockInfo, owner: str) -> bool:
-    _, height, width = info.input_shape
-    if turn_average and height != width:
-        raise ConfigError(
-            f"{owner}: turn_average turns pictures by 90 degrees and needs square ones, got {height}x{width}; "
-            "make them square under transforms.train and transforms.eval, or set turn_average to false"
-        )
-    return turn_average
-
-
-def _looked_at(model: ClockTwoHead | ClockNet, read: Callable[[Tensor], ClockOutput], images: Tensor) -> ClockOutput:
-    """What `read` gives once, or, if the model is to average and does not learn, over the four quarter turns."""
-    if not model.turn_average or any(module.training for module in model.modules()):
-        return read(images)
-    outputs = [read(images.rot90(turns, (2, 3))) for turns in range(4)]
-    kind = type(outputs[0])
-    names = [field.name for field in dataclasses.fields(kind)]
-    return kind(*(_mean_of_turns(kind, torch.stack([getattr(output, name) for output in outputs])) for name in names))
+        if not self.turn_average or any(module.training for module in self.modules()):
+            output: ClockOutput = self.head(self.backbone(images))
+            return output
+        outputs = [self.head(self.backbone(images.rot90(turns, (2, 3)))) for turns in range(4)]
+        kind = type(outputs[0])
+        names = [field.name for field in dataclasses.fields(kind)]
+        averaged: ClockOutput = kind(*(_mean_of_turns(kind, torch.stack([getattr(output, name) for output in outputs])) for name in names))
+        return averaged
 
 
 def _mean_of_turns(kind: type[ClockOutput], values: Tensor) -> Tensor:
@@ -241,28 +231,6 @@ def _mean_of_turns(kind: type[ClockOutput], values: Tensor) -> Tensor:
         mean = torch.atan2(angles.sin().mean(0), angles.cos().mean(0)) / (2 * torch.pi) % 1
         return torch.where(mean < 1, mean, 0.0)  # just below 0 is rounded to 1
     return values.float().log_softmax(2).mean(0)
-
-
-def _report_layers(input_shape: Shape, dropout: float, owner: str) -> nn.Sequential:
-    channels, height, width = input_shape
-    if min(_left_of(input_shape)) < 1:
-        found = f"pictures are {height}x{width}" if height and width else "the pictures' sizes differ"
-        raise ConfigError(
-            f"{owner}: nothing would be left of the picture after its four convolutions and pools; {found}, expected at least 94x94; "
-            "enlarge them under transforms.train and transforms.eval, for example {name: Resize, height: 150, width: 150}"
-        )
-    layers = nn.Sequential()
-    for filters, kernel, stride in _REPORT_LAYERS:
-        layers.extend([nn.Conv2d(channels, filters, kernel, stride), nn.ReLU(), nn.MaxPool2d(2), Dropout(dropout)])
-        channels = filters
-    return layers
-
-
-def _left_of(input_shape: Shape) -> Shape:
-    _, *sides = input_shape
-    for _, kernel, stride in _REPORT_LAYERS:
-        sides = [((side - kernel) // stride + 1) // 2 for side in sides]
-    return _REPORT_LAYERS[-1][0], sides[0], sides[1]
 
 
 def _normed(channels: int, filters: int, kernel: int, stride: int) -> list[nn.Module]:

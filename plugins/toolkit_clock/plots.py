@@ -19,6 +19,7 @@ Integers = npt.NDArray[np.int64]
 ClockEvaluation = Evaluation[TimePrediction]
 
 _BINS = ((0, 0), (1, 1), (2, 2), (3, 5), (6, 10), (11, 29), (30, 59), (60, 89), (90, 360))
+_ID_LENGTH = 22
 _WRONG = "#be1e2d"
 
 
@@ -77,26 +78,26 @@ class HourConfusion:
 
 
 class ErrorByTime:
-    """Mean error over the minute of the hour and over the hour of the half day: near the full hour the hands' coupling shows."""
+    """Mean error over the minute of the hour, where the hands' coupling shows, and over the half day by quarters of an hour."""
 
     def __init__(self, info: ClockInfo, /) -> None:
         pass
 
     def __call__(self, evaluation: ClockEvaluation) -> Figure:
         """Times without samples are left out."""
-        figure, (by_minute, by_hour) = new_figure(1, 2, width_in=9.6, height_in=3.4)
+        figure, (by_minute, by_quarter) = new_figure(1, 2, width_in=10.4, height_in=3.4)
         true = evaluation.truths.time_min.numpy()
         for name, color, independent in (("independent", ORANGE, True), ("joint", BLUE, False)):
             errors = _errors(evaluation, independent=independent)
-            for axes, group, count in ((by_minute, true % 60, 60), (by_hour, true // 60, 12)):
-                samples = np.bincount(group, minlength=count)
+            for axes, group, step in ((by_minute, true % 60, 1.0), (by_quarter, true // 15, 0.25)):
+                samples = np.bincount(group)
                 present = np.flatnonzero(samples)
-                means = np.bincount(group, weights=errors, minlength=count)[present] / samples[present]
-                axes.plot(present, means, marker="o", markersize=3.5, linewidth=1.2, color=color, label=name)
+                means = np.bincount(group, weights=errors)[present] / samples[present]
+                axes.plot(present * step, means, marker="o", markersize=3, linewidth=1.2, color=color, label=name)
         by_minute.set(xlabel="minute of the true time", ylabel="mean error in minutes", xlim=(-1, 60), xticks=range(0, 60, 5))
-        by_hour.set(xlabel="hour of the true time", xticks=range(12))
-        by_hour.set_xticklabels([str(hour or 12) for hour in range(12)])
-        for axes in (by_minute, by_hour):
+        by_quarter.set(xlabel="true time of the half day, by quarters of an hour", xlim=(-0.3, 12), xticks=range(12))
+        by_quarter.set_xticklabels([str(hour or 12) for hour in range(12)])
+        for axes in (by_minute, by_quarter):
             axes.set_ylim(bottom=0)
         by_minute.legend(frameon=False, fontsize=8.5, loc="upper center")
         figure.suptitle(f"Error by time ({_counted(evaluation)})", size=11, weight="bold", color=INK)
@@ -128,6 +129,17 @@ class WorstCases:
             read, true = (clock_text(int(times[index])) for times in (_read(evaluation), evaluation.truths.time_min))
             text = f"{read}, right" if errors[index] == 0 else f"{read}, truth {true}\n{errors[index]} min off"
             axes.set_title(text, size=7.5, color=GREEN if errors[index] == 0 else _WRONG, pad=3)
+            axes.text(
+                0.5,
+                -0.02,
+                _short(evaluation.ids[index]),
+                transform=axes.transAxes,
+                ha="center",
+                va="top",
+                size=5.5,
+                color=MUTED,
+                parse_math=False,
+            )
         return figure
 
 
@@ -170,7 +182,7 @@ class TenPredictions:
             _show(picture, evaluation, index)
             true, read, alone = (int(t[index]) for t in (evaluation.truths.time_min, prediction.time_min, prediction.independent_min))
             cells = (
-                evaluation.ids[index], clock_text(true), clock_text(read), f"{errors[index]} min",
+                _short(evaluation.ids[index]), clock_text(true), clock_text(read), f"{errors[index]} min",
                 f"{float(prediction.error_min_expected[index]):.1f} min", f"{float(prediction.confidence[index]):.0%}",
                 clock_text(alone), f"{apart[index]} min",
             )  # fmt: skip
@@ -202,6 +214,11 @@ def _errors(evaluation: ClockEvaluation, *, independent: bool = False) -> Intege
 
 def _counted(evaluation: ClockEvaluation) -> str:
     return f"{evaluation.split}, {len(evaluation.ids):,} samples"
+
+
+def _short(sample: str) -> str:
+    """The end of a long id, which tells files apart."""
+    return sample if len(sample) <= _ID_LENGTH else f"…{sample[1 - _ID_LENGTH :]}"
 
 
 def _show(axes: Axes, evaluation: ClockEvaluation, index: int) -> None:

@@ -19,7 +19,6 @@ def toolkit_register(registry: Registrar) -> None:
     registry.dataset("clock_folder", datasets.ClockFolder, synthetic="synthetic_clocks")
     registry.dataset("synthetic_clocks", SyntheticClocks)
 
-    registry.model("clock_two_head", models.ClockTwoHead)
     registry.model("clock_net", models.ClockNet)
     registry.backbone("clock_trunk", models.ClockTrunk)
     registry.backbone("clock_conv_net", models.ClockConvNet)

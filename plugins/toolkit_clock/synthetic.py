@@ -25,6 +25,7 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 _SUBPIXEL_BITS = 4  # OpenCV places corners on a grid of 1/16 pixel
 _CAMERA_RADII = 4.0  # distance of the camera from the dial
 _UNMARKED_TURN_DEG = 12.0  # where dials are turned further, each has numerals or a mark at 12, so that a person can tell where it is
+_DARKEST = np.float32(0.2)  # of the light; at the strongest setting parts of a dial would be black without it
 _BRANDS = ("QUARTZ", "Regula", "NORDIC", "Atelier", "SWISS", "Station", "No. 7", "PARIS")
 
 
@@ -123,7 +124,8 @@ class _Dial:
             self.numerals = "arabic"
         self.has_pointer = self.numerals == "none" and (nuisances.turn_deg > _UNMARKED_TURN_DEG or rng.random() < 0.5)  # a triangle at 12
         self.to_pixels = self._view()
-        self.canvas = _background(self.around, size, channels, nuisances.clutter, rng)
+        self.canvas = _clouds(self.around, size, channels, nuisances.clutter, rng)
+        _boards(self.canvas, self.around, nuisances.clutter, rng)
 
     def _view(self) -> Homography:
         """From dial units to pixels: turned, tilted about an axis in the dial, seen from a few radii away, somewhere in the picture."""
@@ -149,7 +151,7 @@ class _Dial:
         often = self.nuisances.clutter * variety
         outline = str(rng.choice(self.stock.outlines))
         if outline == "none":  # nothing but clouds behind it: a board would hide hands of its own colour
-            self.canvas = _background(self.around, self.size, self.channels, self.nuisances.clutter, rng, with_boards=False)
+            self.canvas = _clouds(self.around, self.size, self.channels, self.nuisances.clutter, rng)
             self.paper = _as_colour(self.canvas.reshape(-1, self.channels).mean(0))
             self.ink = np.full(3, 20.0) if self.paper @ _LUMA > 128 else np.full(3, 235.0)
         else:
@@ -237,18 +239,23 @@ def _colours(dark_faces: float, rng: np.random.Generator) -> tuple[Colour, Colou
     return paper + rng.uniform(-18, 18, 3), ink + rng.uniform(-18, 18, 3), rng.uniform(20, 240) + rng.uniform(-35, 35, 3)
 
 
-def _background(colour: Colour, size: int, channels: int, clutter: float, rng: np.random.Generator, *, with_boards: bool = True) -> Pixels:
-    """Cloudy, perhaps with boards or rectangles, around `colour`."""
+def _clouds(colour: Colour, size: int, channels: int, clutter: float, rng: np.random.Generator) -> Pixels:
+    """A background that varies around `colour`."""
     coarse = rng.normal(0, 1, (int(rng.integers(2, 7)), int(rng.integers(2, 7)))).astype(np.float32)
     cloud = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)[..., None] * (rng.uniform(4, 28) * clutter)
     tint = np.array(_in_channels(colour, channels), dtype=np.float32)
     canvas: Pixels = np.ascontiguousarray(np.clip(cloud + tint, 0, 255).astype(np.uint8))
-    for _ in range(rng.integers(0, 5) if with_boards and rng.random() < 0.6 * clutter else 0):
+    return canvas
+
+
+def _boards(canvas: Pixels, colour: Colour, clutter: float, rng: np.random.Generator) -> None:
+    """Now and then rectangles around `colour` on the background."""
+    size, _, channels = canvas.shape
+    for _ in range(rng.integers(0, 5) if rng.random() < 0.6 * clutter else 0):
         first, second = rng.uniform(-0.2, 1.2, (2, 2)) * size
         shade = _in_channels(colour + rng.uniform(-80, 80) * clutter, channels)
         corners = np.rint([first, (second[0], first[1]), second, (first[0], second[1])]).astype(np.int32)
         cv2.fillPoly(canvas, [corners @ _quarter(rng)], shade)
-    return canvas
 
 
 def _photographed(canvas: Pixels, nuisances: Nuisances, rng: np.random.Generator) -> Pixels:
@@ -258,7 +265,8 @@ def _photographed(canvas: Pixels, nuisances: Nuisances, rng: np.random.Generator
     x, y = np.linspace(-1, 1, size, dtype=np.float32), np.linspace(-1, 1, size, dtype=np.float32)[:, None]
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.35) * nuisances.light
     side = np.float32(np.cos(angle)) * x + np.float32(np.sin(angle)) * y
-    picture *= (1 + np.float32(strength) * side - np.float32(rng.uniform(0, 0.3) * nuisances.light))[..., None]
+    shading = 1 + np.float32(strength) * side - np.float32(rng.uniform(0, 0.3) * nuisances.light)
+    picture *= np.maximum(shading, _DARKEST)[..., None]
     if rng.random() < 0.3 * nuisances.light:
         (at_x, at_y), (wide, high) = rng.uniform(-0.7, 0.7, 2).astype(np.float32), rng.uniform(0.1, 0.5, 2).astype(np.float32)
         glare = np.exp(-(((x - at_x) / wide) ** 2) - ((y - at_y) / high) ** 2)[..., None]

@@ -39,7 +39,7 @@ class StretchDarkStrokes(albumentations.ImageOnlyTransform):  # type: ignore[mis
     def apply(self, img: Pixels, **params: Any) -> Pixels:
         """[H, W, C] uint8 -> the same."""
         below = np.bincount(img.ravel(), minlength=256).cumsum()
-        low, high = (int(np.searchsorted(below, share * img.size)) for share in (self.dark, self.bright))
+        low, high = (int(np.searchsorted(below, max(share * img.size, 1))) for share in (self.dark, self.bright))
         if high <= low:
             return img
         levels = np.clip((np.arange(256) - low) * 510 + (high - low), 0, 510 * (high - low)) // (2 * (high - low))
@@ -71,7 +71,7 @@ class BatchedStretch(PixelTransform):
         count = values.shape[1]
         histogram = torch.zeros(len(values), 256, dtype=torch.int64, device=images.device)
         below = histogram.scatter_add_(1, values, torch.ones_like(values)).cumsum(1).double()
-        low, high = ((below < share * count).sum(1, keepdim=True) for share in (self._dark, self._bright))  # [B, 1]
+        low, high = ((below < max(share * count, 1)).sum(1, keepdim=True) for share in (self._dark, self._bright))  # [B, 1]
         span = high - low
         levels = torch.arange(256, device=images.device)
         stretched = (((levels - low) * 510 + span).clamp(min=0)).minimum(510 * span) // (2 * span).clamp(min=1)

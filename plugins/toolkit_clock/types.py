@@ -90,7 +90,8 @@ class TimePrediction:
         time_min: [] or [B] int64, the reading that counts (see `ClockTask.readings`).
         independent_min: [] or [B] int64, each hand read by itself.
         error_min_expected: [] or [B] float32, minutes that `time_min` is expected to be off by in the network's own estimate, which is not
-            calibrated and was measured too low on pictures it was not trained with (see README).
+            calibrated and was measured too low on pictures it was not trained with (see README). Regression and vectors say nothing of
+            their errors: for them it follows from the fixed widths of `decoding`.
         confidence: [] or [B] float32, how probable it is that `joint` decoding is exact, in [0, 1], by the same estimate.
     """
 
@@ -120,5 +121,10 @@ def circular_error_min(predicted: Tensor, truth: Tensor) -> Tensor:
     >>> circular_error_min(torch.tensor([719, 59]), torch.tensor([1, 119]))     # 11:59 for 0:01, 0:59 for 1:59
     tensor([ 2, 60])
     """
-    apart = (predicted - truth).abs() % HALF_DAY_MIN
-    return torch.minimum(apart, HALF_DAY_MIN - apart)
+    return steps_apart(predicted, truth, HALF_DAY_MIN)
+
+
+def steps_apart(first: Tensor, second: Tensor, around: int) -> Tensor:
+    """How far apart two places are on a circle of `around` steps, the short way round."""
+    apart = (first - second).abs() % around
+    return torch.minimum(apart, around - apart)

@@ -152,6 +152,20 @@ def test_bad_rows_of_a_table_are_all_named(tmp_path: Path) -> None:
         ClockFolder("train", root=str(tmp_path))
 
 
+def test_a_file_that_could_be_trained_with_and_tested_on_is_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path, ["a.png,12,0", "b.png,3,59", "a.png,12,0"])
+    text = f"{tmp_path}/labels.csv: 1 files stand in it more than once: 'a.png'; leave one row for each"
+    with pytest.raises(DataError, match=message(text)):
+        ClockFolder("train", root=str(tmp_path))
+
+
+def test_a_table_with_an_endless_cell_is_named(tmp_path: Path) -> None:
+    write_folder(tmp_path, ['"a.png,12,0', *["b.png,3,59"] * 20_000])
+    text = rf"^{tmp_path}/labels\.csv: row \d+ cannot be read \(field larger than field limit \(131072\)\); look for a quote that is never"
+    with pytest.raises(DataError, match=text):
+        ClockFolder("train", root=str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("header", "rows", "text"),
     [

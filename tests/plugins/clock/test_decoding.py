@@ -27,6 +27,11 @@ def heads(hours: dict[int, float], minutes: dict[int, float]) -> HandLogits:
     return HandLogits(logits(hours, 12), logits(minutes, 60))
 
 
+def drawn_logits(samples: int) -> HandLogits:
+    generator = torch.Generator().manual_seed(0)
+    return HandLogits(torch.randn(samples, 12, generator=generator), torch.randn(samples, 60, generator=generator))
+
+
 def joint(output: ClockOutput) -> int:
     return int(TASK.decode(output, torch.eye(3)[None]).time_min)
 
@@ -69,14 +74,14 @@ def test_neighbouring_hours_are_weighed_by_where_the_minute_hand_is(
 
 
 def test_without_coupling_both_heads_are_multiplied() -> None:
-    output = HandLogits(torch.randn(4, 12, generator=torch.Generator().manual_seed(0)), torch.randn(4, 60))
+    output = drawn_logits(4)
     probabilities = time_log_probabilities(output, 0.0).exp()
     hour, minute = output.hour.softmax(1).numpy(), output.minute.softmax(1).numpy()
     np.testing.assert_allclose(probabilities, np.stack([np.outer(h, m).ravel() for h, m in zip(hour, minute, strict=True)]), rtol=1e-4)
 
 
 def test_coupling_leaves_the_minute_head_at_its_word() -> None:
-    output = HandLogits(torch.randn(3, 12), torch.randn(3, 60, generator=torch.Generator().manual_seed(1)))
+    output = drawn_logits(3)
     by_minute = time_log_probabilities(output, 0.1).exp().view(3, 12, 60).sum(1)
     np.testing.assert_allclose(by_minute, output.minute.softmax(1), rtol=1e-4)
 

@@ -53,10 +53,10 @@ def test_near_the_full_hour_the_hour_is_spread_as_the_minute_is() -> None:
     assert values(loss, HandLogits(logits, torch.zeros(1, 60)), TRUTH[:1])["hour_cross_entropy"] == pytest.approx([expected], rel=1e-5)
 
 
-@pytest.mark.parametrize("spread_min", [0.0, 0.7, 1.0, 1.5])
-def test_a_network_that_says_exactly_its_targets_is_read_right_at_every_time(spread_min: float) -> None:
+@pytest.mark.parametrize(("spread_min", "smoothing"), [(0.0, 0.0), (0.7, 0.0), (1.0, 0.0), (1.5, 0.0), (0.0, 0.2), (1.0, 0.2)])
+def test_a_network_that_says_exactly_its_targets_is_read_right_at_every_time(spread_min: float, smoothing: float) -> None:
     every_time = torch.arange(720)
-    hours, minutes = spread_hands(every_time, spread_min)
+    hours, minutes = ((1 - smoothing) * target + smoothing / target.shape[1] for target in spread_hands(every_time, spread_min))
     output = HandLogits(hours.clamp(min=1e-9).log(), minutes.clamp(min=1e-9).log())
     read = ClockTask(INFO).decode(output, torch.eye(3).expand(720, 3, 3)).time_min
     assert read.tolist() == every_time.tolist()
@@ -101,6 +101,9 @@ def test_a_mixture_is_the_weighted_terms_of_both() -> None:
     terms = values(ErrorMixture(INFO, cross_entropy=2.0, expected_error=0.5), blank())
     assert terms["hour_cross_entropy"] == pytest.approx([2 * 0.6 * math.log(12)] * 2)
     assert terms["minute_expected_error"] == pytest.approx([0.5] * 2)
+    of_time = values(ErrorMixture(INFO, hour_weight=1.0, label_smoothing=0.1, of="time"), blank())
+    assert of_time.keys() == {"hour_cross_entropy", "minute_cross_entropy", "expected_error"}
+    assert of_time["hour_cross_entropy"] == pytest.approx([math.log(12)] * 2)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from typing import Any
 
@@ -58,11 +59,11 @@ def test_the_confusion_has_true_hours_in_rows() -> None:
     assert (shares[3, 3], shares[3, 4]) == (0.5, 0.5)
 
 
-def test_errors_are_averaged_over_the_minute_and_over_the_hour() -> None:
+def test_errors_are_averaged_over_the_minute_and_over_quarters_of_an_hour() -> None:
     figure = ErrorByTime(INFO)(evaluation([59, 119, 130], [59, 125, 132]))
-    joint_by_minute, joint_by_hour = (np.asarray(axes.lines[1].get_xydata()) for axes in figure.axes)
+    joint_by_minute, joint_by_quarter = (np.asarray(axes.lines[1].get_xydata()) for axes in figure.axes)
     np.testing.assert_allclose(joint_by_minute, [[10, 2], [59, 3]])
-    np.testing.assert_allclose(joint_by_hour, [[0, 0], [1, 6], [2, 2]])
+    np.testing.assert_allclose(joint_by_quarter, [[0.75, 0], [1.75, 6], [2, 2]])  # 12:59, 1:59, 2:10
 
 
 def test_the_worst_come_first_and_of_equals_the_surest() -> None:
@@ -71,6 +72,13 @@ def test_the_worst_come_first_and_of_equals_the_surest() -> None:
         "1:30, truth 12:30\n60 min off", "12:21, truth 12:20\n1 min off", "12:01, truth 12:00\n1 min off",
     ]  # fmt: skip
     assert [int(np.asarray(axes.images[0].get_array())[0, 0]) for axes in figure.axes] == [3, 2, 0]
+    assert [texts(figure, place) for place in range(3)] == [["test/3"], ["test/2"], ["test/0"]]
+
+
+def test_of_long_ids_the_end_is_shown() -> None:
+    long = dataclasses.replace(evaluation([0], [0]), ids=("kitchen/IMG_20240501_1230500.jpg",))
+    for figure in (WorstCases(INFO)(long), TenPredictions(INFO)(long)):
+        assert "…_20240501_1230500.jpg" in texts(figure)
 
 
 def test_the_table_has_ten_rows_with_both_readings() -> None:

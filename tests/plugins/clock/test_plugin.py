@@ -28,7 +28,7 @@ def names(kind: str) -> set[str]:
 def test_these_names_can_stand_in_a_config() -> None:
     assert names("task") == {"clock"}
     assert names("dataset") == {"clock_arrays", "clock_folder", "synthetic_clocks"}
-    assert names("model") == {"clock_two_head", "clock_net"}
+    assert names("model") == {"clock_net"}
     assert names("backbone") == {"clock_trunk", "clock_conv_net"}
     assert names("head") == {"two_head", "single_720", "regression", "circular"}
     assert names("loss") == {"cross_entropy", "mse", "expected_error", "mixture"}

@@ -89,6 +89,48 @@ def test_the_hands_stand_where_a_ruler_finds_them(time_min: int) -> None:
     assert _apart_deg(_direction_deg(of_hour[hour_radius > 0.93 * hour_radius.max()]), expected_hour) < 2.0
 
 
+def test_the_hands_of_a_sample_stand_where_its_label_says() -> None:
+    data = SyntheticClocks("train", light=0, noise=0, clutter=0, styles="single", image_size=200)
+    for index in (3, 50, 77, 140):
+        sample = data[index]
+        time_min = int(sample.target.time_min)
+        dial = _dial_of(data, index)
+
+        def brightness(radius: float, turns: np.ndarray, to_pixels: Any = dial.to_pixels, image: Any = sample.image) -> np.ndarray:
+            """Of the picture, `radius` from the dial's middle, at each share of a full turn."""
+            x, y, depth = to_pixels @ [radius * np.sin(2 * np.pi * turns), -radius * np.cos(2 * np.pi * turns), np.ones_like(turns)]
+            return image[np.rint(y / depth).astype(int), np.rint(x / depth).astype(int), 0].astype(int)
+
+        minutes = np.arange(60) / 60
+        assert brightness(0.56, minutes).argmin() == time_min % 60  # the hour hand ends at 0.51, numerals begin at 0.61
+        places = np.arange(720) / 720
+        beside = np.abs((places - time_min % 60 / 60 + 0.5) % 1 - 0.5) > 0.04
+        dark = places[beside & (brightness(0.42, places) < brightness(0.42, places).min() + 30)]
+        assert abs(np.median(dark) - time_min / 720) < 0.01, index  # 4 degrees
+
+
+@pytest.mark.parametrize("styles", ["single", "train", "held_back"])
+def test_dials_run_clockwise_however_they_are_turned_and_tilted(styles: Any) -> None:
+    data = SyntheticClocks("train", turn_deg=180, tilt_deg=60, styles=styles, image_size=64)
+    for index in range(40):
+        to_pixels = _dial_of(data, index).to_pixels
+        middle, twelve, three = ((to_pixels @ np.array(point))[:2] / (to_pixels @ np.array(point))[2] for point in _MIDDLE_12_3)
+        (up_x, up_y), (right_x, right_y) = twelve - middle, three - middle
+        assert up_x * right_y - up_y * right_x > 0  # with y downwards: from 12 to 3 with the clock
+
+
+_MIDDLE_12_3 = ((0.0, 0.0, 1.0), (0.0, -1.0, 1.0), (1.0, 0.0, 1.0))
+
+
+def _dial_of(data: SyntheticClocks, index: int) -> Any:
+    """The dial that a sample is drawn from."""
+    from toolkit_clock import synthetic
+
+    channels, size, _ = data.info.input_shape
+    rng = np.random.default_rng((data.seed, data._styles_number, data.splits.index(data.split), index))
+    return synthetic._Dial(data.stock, data.nuisances, size, channels, rng)
+
+
 def _without_print(stock: Stock, time_min: int | None, size: int) -> np.ndarray:
     """A white square with nothing but hands, drawn as `_Dial` does in the middle of it."""
     from toolkit_clock import synthetic
@@ -138,9 +180,35 @@ def test_every_dial_that_may_be_turned_far_says_where_12_is() -> None:
         return made
 
     assert all(has_pointer for has_pointer, _ in dials(180.0))
+    bare = dataclasses.replace(unnumbered, marks=("none",))
+    assert {synthetic._Dial(bare, PLAIN, 64, 1, np.random.default_rng(seed)).numerals for seed in range(9)} == {"arabic"}
     assert max(turn for _, turn in dials(180.0)) > 150
     assert {has_pointer for has_pointer, _ in dials(12.0)} == {True, False}
     assert max(turn for _, turn in dials(12.0)) <= 12.001
+
+
+def test_the_mark_at_12_is_drawn() -> None:
+    from toolkit_clock import synthetic
+
+    def face(*, has_pointer: bool) -> np.ndarray:
+        dial = synthetic._Dial(dataclasses.replace(STOCKS["single"], numerals=("none",)), PLAIN, 200, 1, np.random.default_rng(0))
+        dial.to_pixels = np.array([[90.0, 0, 99.5], [0, 90.0, 99.5], [0, 0, 1]])
+        dial.has_pointer = has_pointer
+        dial.face()
+        return dial.canvas[..., 0]
+
+    y, x = np.nonzero(face(has_pointer=True) != face(has_pointer=False))
+    assert len(x) > 50
+    assert abs(x.mean() - 99.5) < 1
+    assert 99.5 - 95 * 0.9 < y.mean() < 99.5 - 76 * 0.9
+
+
+def test_no_part_of_a_dial_is_blacked_out_by_the_strongest_light() -> None:
+    grey = np.full((60, 60, 1), 200, np.uint8)
+    from toolkit_clock import synthetic
+
+    darkest = [int(synthetic._photographed(grey, dataclasses.replace(PLAIN, light=2), np.random.default_rng(n)).min()) for n in range(60)]
+    assert 39 <= min(darkest) <= 45  # a fifth of 200, where light 2 would leave nothing
 
 
 def test_shapes_are_turned_clockwise_and_numerals_stand_at_their_hours() -> None:
@@ -170,7 +238,7 @@ def test_strengths_of_zero_leave_flat_colours() -> None:
 
 
 @pytest.mark.parametrize(("styles", "at_least", "at_most"), [("single", 0, 0), ("train", 35, 65)])
-def test_a_quarter_of_the_dials_is_dark_and_none_of_the_single_style(styles: Any, at_least: int, at_most: int) -> None:
+def test_a_quarter_of_the_faces_is_dark_and_none_of_the_single_style(styles: Any, at_least: int, at_most: int) -> None:
     from toolkit_clock import synthetic
 
     dials = [synthetic._Dial(STOCKS[styles], PLAIN, 32, 1, np.random.default_rng(seed)) for seed in range(200)]

@@ -26,11 +26,12 @@ def test_levels_between_the_two_shares_are_stretched_by_hand() -> None:
     assert stretched.ravel().tolist() == [0, 51, 102, 153, 255, 255, 255, 255, 255, 255]
 
 
-def test_the_levels_are_those_of_numpys_percentiles() -> None:
-    picture = photo(0)
-    low, high = (int(np.percentile(picture, percent, method="inverted_cdf")) for percent in (2, 90))
+@pytest.mark.parametrize("dark", [0.0, 0.02])
+def test_the_levels_are_those_of_numpys_percentiles(dark: float) -> None:
+    picture = photo(0) // 2 + 40
+    low, high = (int(np.percentile(picture, percent, method="inverted_cdf")) for percent in (100 * dark, 90))
     expected = np.clip(np.floor((picture.astype(int) - low) * 255 / (high - low) + 0.5), 0, 255)
-    np.testing.assert_array_equal(StretchDarkStrokes()(image=picture)["image"], expected)
+    np.testing.assert_array_equal(StretchDarkStrokes(dark=dark)(image=picture)["image"], expected)
 
 
 def test_hands_on_a_light_dial_before_a_dark_wall_stay_darker_than_the_dial() -> None:
@@ -40,9 +41,9 @@ def test_hands_on_a_light_dial_before_a_dark_wall_stay_darker_than_the_dial() ->
     assert np.unique(StretchDarkStrokes()(image=picture)["image"]).tolist() == [0, 7, 46, 255]
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_batch_comes_out_as_each_picture_by_itself(channels: int) -> None:
-    transform = StretchDarkStrokes(dark=0.05, bright=0.6)
+@pytest.mark.parametrize(("channels", "dark"), [(1, 0.05), (3, 0.05), (1, 0.0)])
+def test_a_batch_comes_out_as_each_picture_by_itself(channels: int, dark: float) -> None:
+    transform = StretchDarkStrokes(dark=dark, bright=0.6)
     exact = np.repeat([10, 60, 200], [20, 220, 160]).astype(np.uint8).reshape(16, 25, 1).repeat(channels, 2)
     pictures = [*(photo(seed, channels) for seed in range(4)), np.full_like(exact, 77), exact]
     plan = plan_device([transform], 16, 25, channels)
