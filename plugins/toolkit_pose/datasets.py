@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,28 +28,50 @@ class Joined(Dataset[Keypoints]):
     """Several data sets of one skeleton, one after the other.
 
     A part that does not publish a split adds nothing to it: LSPET has no test part, so LSPET and LSP together are tested on LSP's.
+    For that, every part is made for every split, and is empty for those it does not publish.
 
     Args:
         parts: the data sets.
+        repeats: how often each part is shown per epoch of training; by default once. Validation and test never repeat. Repeated pictures
+            are kept in memory as often, and have ids that end with @2, @3, ...
 
-    Raises: ConfigError if their keypoints differ.
+    Raises: ConfigError if their keypoints differ, if there is not one repeat for each, or if parts repeat while none publishes a
+        validation part: one cut from the training part would hold pictures that also train.
     """
 
     info: PoseInfo
 
-    def __init__(self, split: Split, /, *, parts: Annotated[tuple[Annotated[Dataset[Keypoints], Kind("dataset")], ...], Len(1)]) -> None:
-        infos: list[Any] = [part.info for part in parts]
-        for info in infos[1:]:
-            if info.keypoints != infos[0].keypoints:
-                raise ConfigError(
-                    f"data.parts: one part has keypoints {', '.join(infos[0].keypoints)}, another {', '.join(info.keypoints)}; "
-                    "join data sets of one skeleton"
-                )
-        self.info = infos[0]
-        self.parts = parts
-        self.places = [(part, index) for part in parts for index in range(len(part))]
+    def __init__(
+        self,
+        split: Split,
+        /,
+        *,
+        parts: Annotated[tuple[Annotated[Dataset[Keypoints], Kind("dataset")], ...], Len(1)],
+        repeats: tuple[Annotated[int, Ge(1)], ...] | None = None,
+    ) -> None:
         published = {name for part in parts for name in part.splits}
         self._splits: tuple[Split, ...] = tuple(name for name in ("train", "validation", "test") if name in published)
+        self.info = _common_info(parts)
+        self.parts = parts
+        once = (1,) * len(parts)
+        self.repeats = once if repeats is None else repeats
+        self._check_repeats()
+        self.repeats = self.repeats if split == "train" else once
+        self.places = [
+            (part, index, turn)
+            for part, turns in zip(parts, self.repeats, strict=True)
+            for turn in range(1, turns + 1)
+            for index in range(len(part))
+        ]
+
+    def _check_repeats(self) -> None:
+        if len(self.repeats) != len(self.parts):
+            raise ConfigError(f"data.repeats: {len(self.repeats)} numbers for {len(self.parts)} parts; give one for each")
+        if max(self.repeats) > 1 and "validation" not in self.splits:
+            raise ConfigError(
+                f"data.repeats: {list(self.repeats)}, but no part publishes a validation part, and one cut from repeated pictures would "
+                "hold some that also train; let a part publish one, such as lsp with validation_count: 200, or repeat nothing"
+            )
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -58,15 +81,28 @@ class Joined(Dataset[Keypoints]):
     def signature(self) -> str | None:
         """Of all parts together; None if one of them has none."""
         signatures = [part.signature() for part in self.parts]
-        return None if None in signatures else files_signature([], signatures)
+        return None if None in signatures else files_signature([], signatures, self.repeats)
 
     def __getitem__(self, index: Any) -> Any:
         """The sample at `index`, counted through all parts."""
-        part, place = self.places[index]
-        return part[place]
+        part, place, turn = self.places[index]
+        sample = part[place]
+        return sample if turn == 1 else replace(sample, id=f"{sample.id}@{turn}")
 
     def __len__(self) -> int:
         return len(self.places)
+
+
+def _common_info(parts: tuple[Dataset[Keypoints], ...]) -> PoseInfo:
+    infos: list[Any] = [part.info for part in parts]
+    for info in infos[1:]:
+        if info.keypoints != infos[0].keypoints:
+            raise ConfigError(
+                f"data.parts: one part has keypoints {', '.join(infos[0].keypoints)}, another {', '.join(info.keypoints)}; "
+                "join data sets of one skeleton"
+            )
+    common: PoseInfo = infos[0]
+    return common
 
 
 class CocoKeypoints(Dataset[Keypoints]):
@@ -104,12 +140,13 @@ class CocoKeypoints(Dataset[Keypoints]):
         folder = require_folder(data_path(root), "pictures and annotations in COCO's format")
         files: dict[Split, str | None] = {"train": train, "validation": validation, "test": test}
         self._splits: tuple[Split, ...] = tuple(name for name, file in files.items() if file is not None)
-        self.source = folder / str(files[split])
+        self.source = folder / (files[split] or train)  # of a part without annotations: the names of the keypoints alone
         content = _read_json(self.source)
         try:
             names = tuple(content["categories"][0]["keypoints"])
             pictures = {picture["id"]: folder / images / picture["file_name"] for picture in content["images"]}
-            people = [a for a in content["annotations"] if not a.get("iscrowd") and any(a["keypoints"][2::3])]
+            annotations = content["annotations"] if files[split] else []
+            people = [a for a in annotations if not a.get("iscrowd") and any(a["keypoints"][2::3])]
             self.people = [(a["id"], a["image_id"], a["bbox"], np.array(a["keypoints"], dtype=np.float64)) for a in people]
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise DataError(

@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from toolkit.errors import ConfigError
-from toolkit_pose.models import cells
+from toolkit_pose.heat_maps import cells
 from toolkit_pose.types import EncodedKeypoints, PoseInfo, PoseOutput
 
 

@@ -1,4 +1,4 @@
-"""PCP, PDJ, PCK and the mean error: over every labelled keypoint, in pixels of the file."""
+"""PCP, PDJ, PCK and the mean error: over every labelled keypoint that the network worked on, in pixels of the file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Pcp(Metric[PosePrediction]):
             true_start, true_end = limb_ends(truth.points_px, limb)
             length = (true_end - true_start).norm(dim=-1)  # [B]
             off_start, off_end = (start - true_start).norm(dim=-1), (end - true_end).norm(dim=-1)
-            counts = limb_labelled(truth.labelled, limb) & (length > 0)
+            counts = limb_labelled(truth.labelled & prediction.counted, limb) & (length > 0)
             counted.append(counts)
             strict.append(counts & (torch.maximum(off_start, off_end) <= self.threshold * length))
             relaxed.append(counts & ((off_start + off_end) / 2 <= self.threshold * length))
@@ -127,8 +127,9 @@ class MeanError(Metric[PosePrediction]):
     def update(self, prediction: PosePrediction, truth: Keypoints) -> None:
         """Take in a batch."""
         distance = keypoint_errors(prediction, truth).double()
-        self.add("distance", torch.where(truth.labelled, distance, 0).sum(dim=0))
-        self.add("counted", truth.labelled.sum(dim=0))
+        counts = truth.labelled & prediction.counted
+        self.add("distance", torch.where(counts, distance, 0).sum(dim=0))
+        self.add("counted", counts.sum(dim=0))
 
     def compute(self) -> Mapping[str, float | Undefined]:
         """`mean_error_px` and `mean_error_px/<keypoint>`."""
@@ -163,7 +164,7 @@ class _Hits:
         }
 
     def update(self, owner: Metric[PosePrediction], prediction: PosePrediction, truth: Keypoints, size: Tensor, known: Tensor) -> None:
-        counts = truth.labelled & known[:, None]
+        counts = truth.labelled & prediction.counted & known[:, None]
         errors = keypoint_errors(prediction, truth)
         hits = [(counts & (errors <= threshold * size[:, None])).sum(dim=0) for threshold in self.thresholds]
         owner.add("hits", torch.stack(hits))

@@ -57,7 +57,8 @@ class PoseTask(Task[Keypoints, EncodedKeypoints, PoseOutput, PosePrediction]):
         mirror = self._mirror.to(stages.device, non_blocking=True)
         stages = torch.where(mirrored.view(-1, 1, 1, 1), stages[:, :, mirror], stages)
         corners = torch.where(mirrored.view(-1, 1, 1, 1, 1), corners[:, :, mirror], corners)
-        return PosePrediction(stages, corners)
+        counted = torch.where(mirrored[:, None], output.counted[:, mirror], output.counted)
+        return PosePrediction(stages, corners, counted)
 
     def readings(self, prediction: PosePrediction) -> Mapping[str, PosePrediction]:
         """'' is the last stage; of a cascade also `stage1`, `stage2`, ..."""

@@ -66,7 +66,7 @@ class PoseOutput:
         stages: [B, S, K, 2] where each stage puts the keypoints, in the units of `EncodedKeypoints.points`; the last is the answer.
         boxes: [B, S, K, 4] the box that each stage looked at: x, y of its middle, width, height in the same units
             (0, 0, 1, 1 is the whole picture). Losses measure errors in units of the last stage's boxes.
-        counted: [B, K] bool, which keypoints the network worked on; the others do not enter the loss.
+        counted: [B, K] bool, which keypoints the network worked on; the others enter neither loss nor scores.
         spread: [B, K, 2] deviation of the error that the network expects, in units of the last box; None where it does not say.
         flow: density of errors divided by `spread` (loss `rle` learns it); None where the network has none.
         log_shares: [B, K, h, w] logarithm of each keypoint's heat map over the whole picture, whose cells add up to 1; None where
@@ -94,10 +94,13 @@ class PosePrediction:
     Args:
         stages_px: [S, K, 2] or [B, S, K, 2] x, y of every stage; the last is the answer.
         boxes_px: [S, K, 4, 2] or [B, S, K, 4, 2] corners of the box that each stage looked at for each keypoint.
+        counted: [K] or [B, K] bool, which keypoints the network worked on; metrics leave out the others. All of them but in
+            training, where a later stage of a cascade refines some.
     """
 
     stages_px: Tensor
     boxes_px: Tensor
+    counted: Tensor
 
     @property
     def points_px(self) -> Tensor:
@@ -111,7 +114,7 @@ class PosePrediction:
 
     def up_to(self, stage: int) -> PosePrediction:
         """What the answer was after `stage`, counted from 1."""
-        return PosePrediction(self.stages_px[..., :stage, :, :], self.boxes_px[..., :stage, :, :, :])
+        return PosePrediction(self.stages_px[..., :stage, :, :], self.boxes_px[..., :stage, :, :, :], self.counted)
 
 
 @dataclass(frozen=True)

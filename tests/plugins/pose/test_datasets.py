@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,54 @@ def test_joined_sets_follow_each_other_and_are_tested_on_the_parts_that_can_be(t
     assert [sample.id for sample in test] == ["lsp/im0004"]
 
 
+@pytest.mark.usefixtures("in_process")
+def test_every_kind_of_part_adds_nothing_to_a_split_that_it_does_not_publish(tmp_path: Path) -> None:
+    root, people = str(write_lsp(tmp_path / "lsp", joints(5))), str(write_coco(tmp_path, LSP_KEYPOINTS, keypoints=[20, 30, 2] * 14))
+
+    def ids(split: Any, *leave_out: str) -> list[str]:
+        parts = {
+            "coco": CocoKeypoints(split, root=people),
+            "lsp": lsp(split, root=root, train_count=4, validation_count=1),
+            "synthetic": SyntheticPeople(split, size=4),
+        }
+        return [sample.id for sample in Joined(split, parts=tuple(part for name, part in parts.items() if name not in leave_out))]
+
+    assert ids("train") == ["coco/7", "lsp/im0001", "lsp/im0002", "lsp/im0003", *(f"train/0000{n}" for n in range(4))]
+    assert ids("validation") == ["lsp/im0004"]
+    assert ids("test") == ["lsp/im0005", "test/00000"]
+    assert ids("test", "lsp", "synthetic") == ids("validation", "lsp") == []
+
+
+@pytest.mark.usefixtures("in_process")
+def test_parts_may_repeat_in_training_alone(tmp_path: Path) -> None:
+    extended, official = str(write_lspet(tmp_path / "lspet", joints(2))), str(write_lsp(tmp_path / "lsp", joints(4)))
+
+    def made(split: Any, repeats: tuple[int, ...] | None = (1, 3)) -> Joined:
+        parts = (lspet(split, root=extended), lsp(split, root=official, train_count=3, validation_count=1))
+        return Joined(split, parts=parts, repeats=repeats)
+
+    train = made("train")
+    assert [sample.id for sample in train] == [
+        "lspet/im00001", "lspet/im00002", "lsp/im0001", "lsp/im0002", "lsp/im0001@2", "lsp/im0002@2", "lsp/im0001@3", "lsp/im0002@3",
+    ]  # fmt: skip
+    assert train[3].image[0, 0, 0] == train[7].image[0, 0, 0] == 2
+    assert [sample.id for sample in made("validation")] == ["lsp/im0003"]
+    assert [sample.id for sample in made("test")] == ["lsp/im0004"]
+    assert train.signature() != made("train", None).signature() == made("train", (1, 1)).signature()
+
+
+@pytest.mark.parametrize(("repeats", "message"), [
+    ((2,), r"^data.repeats: 1 numbers for 2 parts; give one for each$"),
+    ((), r"^data.repeats: 0 numbers for 2 parts; give one for each$"),
+    ((1, 2), r"^data.repeats: \[1, 2\], but no part publishes a validation part, and one cut from repeated pictures would hold some that "
+             r"also train; let a part publish one, such as lsp with validation_count: 200, or repeat nothing$"),
+])  # fmt: skip
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_repeats_that_do_not_fit_or_would_leak_into_validation_are_refused(split: Any, repeats: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Joined(split, parts=(SyntheticPeople(split, size=4), SyntheticPeople(split, size=4, seed=1)), repeats=repeats)
+
+
 def test_sets_of_different_skeletons_are_not_joined(tmp_path: Path) -> None:
     expected = r"one part has keypoints right_ankle, .*, another left_shoulder, .*; join data sets of one skeleton"
     with pytest.raises(ConfigError, match=expected):
@@ -45,7 +94,7 @@ def test_sets_of_different_skeletons_are_not_joined(tmp_path: Path) -> None:
 COCO_NAMES = ["left_shoulder", "right_shoulder", "left_hip", "right_hip", "left_elbow"]
 
 
-def write_coco(root: Path, **changes: Any) -> Path:
+def write_coco(root: Path, names: Sequence[str] = COCO_NAMES, **changes: Any) -> Path:
     """One person of 20 x 40 px at (10, 20) with a hidden elbow and an unlabelled shoulder; a crowd; a person without labels."""
     if not (root / "images").exists():
         write_pictures(root / "images", 1)
@@ -55,7 +104,7 @@ def write_coco(root: Path, **changes: Any) -> Path:
     }  # fmt: skip
     others = [{**person, "id": 8, "iscrowd": 1}, {**person, "id": 9, "keypoints": [0] * 15}]
     content = {
-        "categories": [{"keypoints": COCO_NAMES}],
+        "categories": [{"keypoints": names}],
         "images": [{"id": 1, "file_name": "im0001.jpg"}],
         "annotations": [person, *others],
     }

@@ -236,7 +236,7 @@ def test_one_pose_for_everybody_scores_what_the_readme_says() -> None:
     for n in range(len(test)):
         side, offset = padded(test, n)
         points = torch.from_numpy(median * side - offset).float()[None, None]
-        metric.update(PosePrediction(points, torch.zeros(1, 1, 14, 4, 2)), stack([test[n].target]))
+        metric.update(PosePrediction(points, torch.zeros(1, 1, 14, 4, 2), torch.ones(1, 14, dtype=torch.bool)), stack([test[n].target]))
     assert metric.compute()["pcp"] == pytest.approx(0.241, abs=0.0005)
 
 

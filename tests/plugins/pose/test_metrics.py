@@ -30,9 +30,10 @@ def truth(points: Any, labelled: Any = None) -> Keypoints:
     return Keypoints(places, known, torch.zeros_like(known), INFO.mirror().expand(len(places), -1))
 
 
-def found(points: Any) -> PosePrediction:
+def found(points: Any, counted: Any = None) -> PosePrediction:
     places = torch.as_tensor(points, dtype=torch.float32)[:, None]
-    return PosePrediction(places, torch.zeros(*places.shape[:3], 4, 2))
+    known = torch.ones(len(places), 14, dtype=torch.bool) if counted is None else torch.as_tensor(counted)
+    return PosePrediction(places, torch.zeros(*places.shape[:3], 4, 2), known)
 
 
 def scores(metric: Any, predicted: Any, true: Keypoints) -> dict[str, Any]:
@@ -174,3 +175,17 @@ def test_the_mean_error_is_over_labelled_keypoints_of_all_people() -> None:
     assert computed["mean_error_px/right_ankle"] == pytest.approx(6.0)
     assert computed["mean_error_px/neck"] == Undefined("no labelled neck")
     assert not MeanError.higher_is_better
+
+
+@pytest.mark.parametrize(("metric", "name", "worst"), [
+    (Pcp(INFO), "pcp/right_lower_arm", 0.0), (Pdj(INFO, thresholds=(0.2,)), "pdj@0.2/right_wrist", 0.0),
+    (Pck(INFO, thresholds=(0.2,)), "pck@0.2/right_wrist", 0.0), (MeanError(INFO), "mean_error_px/right_wrist", 100.0),
+])  # fmt: skip
+def test_keypoints_that_a_stage_did_not_work_on_are_not_scored(metric: Any, name: str, worst: float) -> None:
+    """Of three people one wrist is found, one was not worked on, one is 100 px off."""
+    true = standing().expand(3, -1, -1)
+    predicted, counted = true.clone(), torch.ones(3, 14, dtype=torch.bool)
+    predicted[1:, PLACE["right_wrist"], 0] += 100.0
+    counted[1, PLACE["right_wrist"]] = False
+    metric.update(found(predicted, counted), truth(true))
+    assert metric.compute()[name] == pytest.approx((worst + (0.0 if worst else 1.0)) / 2)

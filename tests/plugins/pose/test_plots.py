@@ -29,7 +29,7 @@ def evaluation(samples: int, stages: int, labelled: bool = True, info: Any = INF
     return Evaluation(
         split="test",
         ids=tuple(f"people/{n}" for n in range(samples)),
-        predictions=PosePrediction(found, torch.rand(samples, stages, count, 4, 2) * 40),
+        predictions=PosePrediction(found, torch.rand(samples, stages, count, 4, 2) * 40, torch.ones(samples, count, dtype=torch.bool)),
         truths=Keypoints(true, known, known, info.mirror().expand(samples, -1)),
         losses=torch.zeros(samples),
         scores={},

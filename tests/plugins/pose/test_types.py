@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
+from toolkit.data.tree import select
 from toolkit.errors import PluginError
 from toolkit_pose.skeletons import LSP_KEYPOINTS, pose_info
 from toolkit_pose.task import PoseTask
@@ -67,6 +69,16 @@ def test_decoding_goes_back_through_a_mirrored_and_doubled_picture_and_gives_sid
     torch.testing.assert_close(TASK.decode(output, to_original).points_px, points, atol=1e-4, rtol=0)
 
 
+def test_what_was_worked_on_is_told_by_the_names_of_the_unmirrored_picture() -> None:
+    counted = torch.zeros(2, 14, dtype=torch.bool)
+    counted[:, LSP_KEYPOINTS.index("left_wrist")] = True
+    whole = PoseOutput.of_whole_picture(torch.zeros(2, 14, 2))
+    mirror = torch.tensor([[-1.0, 0.0, 99.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    prediction = TASK.decode(PoseOutput(whole.stages, whole.boxes, counted), torch.stack([torch.eye(3), mirror]))
+    assert [[LSP_KEYPOINTS[k] for k in row.nonzero()[:, 0]] for row in prediction.counted] == [["left_wrist"], ["right_wrist"]]
+    assert prediction.up_to(1).counted is prediction.counted
+
+
 def test_boxes_are_decoded_to_their_corners() -> None:
     boxes = torch.tensor([0.0, 0.0, 0.5, 1.0]).expand(1, 1, 14, 4)
     output = PoseOutput(torch.zeros(1, 1, 14, 2), boxes, torch.ones(1, 14, dtype=torch.bool))
@@ -95,7 +107,7 @@ def test_a_network_for_another_skeleton_is_refused() -> None:
 
 def test_a_prediction_is_described_by_the_names_of_its_keypoints() -> None:
     prediction = TASK.decode(PoseOutput.of_whole_picture(torch.zeros(1, 14, 2)), torch.eye(3)[None])
-    described = TASK.describe(type(prediction)(prediction.stages_px[0], prediction.boxes_px[0]), (50, 100))
+    described = TASK.describe(select(prediction, 0), (50, 100))
     assert json.loads(json.dumps(described))["keypoints"]["neck"] == [49.5, 24.5]
 
 
@@ -107,7 +119,7 @@ def test_a_drawing_shows_the_limbs_in_their_colours_and_enlarges_small_pictures(
     )
     black = torch.zeros(3, 50, 100, dtype=torch.uint8)
     prediction = TASK.decode(PoseOutput.of_whole_picture(torch.zeros(1, 14, 2)), torch.eye(3)[None])
-    drawn = TASK.draw(black, type(prediction)(points[None], prediction.boxes_px[0]), None)
+    drawn = TASK.draw(black, replace(select(prediction, 0), stages_px=points[None]), None)
     assert drawn.shape == (3, 200, 400)
     assert drawn[:, 102, 202].tolist() == [0xE6, 0x9F, 0x00]  # (25 + 0.5) * 4, (50 + 0.5) * 4: the right lower arm
 
