@@ -83,7 +83,10 @@ def _phases(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, int]]:
 
 def _draw(axes: Axes, curve: _Curve, phases: Sequence[tuple[str, int, int]], best_epoch: int | None) -> None:
     values = [value for points in curve.points.values() for _, value in points]
-    if min(values) > 0 and max(values) / min(values) > _LOG_RATIO:
+    falls = all(
+        points[-1][1] < points[0][1] for points in curve.points.values()
+    )  # a share that rises from near 0 is read on a linear scale
+    if falls and min(values) > 0 and max(values) / min(values) > _LOG_RATIO:
         axes.set_yscale("log")
     for split, (label, color, line) in _SPLITS.items():
         if points := curve.points.get(split):

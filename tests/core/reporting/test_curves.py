@@ -70,10 +70,11 @@ def test_phases_are_named_only_where_there_are_several(drawn: list[Axes], tmp_pa
     assert [text.get_text() for text in drawn[4].texts] == []
 
 
-def test_values_far_apart_are_drawn_on_a_logarithmic_scale(drawn: list[Axes], tmp_path: Path) -> None:
+def test_values_that_fall_far_are_drawn_on_a_logarithmic_scale_and_rising_ones_are_not(drawn: list[Axes], tmp_path: Path) -> None:
     plot_curves([{"epoch": epoch, "train/loss": 10.0**-epoch} for epoch in range(1, 5)], tmp_path)
-    plot_curves([{"epoch": epoch, "train/loss": epoch - 1.0} for epoch in range(1, 5)], tmp_path)
-    assert [axes.get_yscale() for axes in drawn] == ["log", "log", "linear", "linear"]
+    plot_curves([{"epoch": epoch, "train/loss": 4.0 - epoch} for epoch in range(1, 5)], tmp_path)
+    plot_curves([{"epoch": epoch, "train/accuracy": 10.0 ** (epoch - 4)} for epoch in range(1, 5)], tmp_path)
+    assert [axes.get_yscale() for axes in drawn] == ["log", "log", "linear", "linear", "linear", "linear"]
 
 
 def test_a_single_epoch_can_be_drawn(tmp_path: Path) -> None:
