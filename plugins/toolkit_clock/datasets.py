@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -233,12 +234,14 @@ def _read_table(file: Path) -> list[dict[str, str]]:
         raise DataError(f"{file}: cannot be read as UTF-8 text ({error}); save the table as CSV UTF-8") from error
     lines = text.splitlines()
     dialect = ";" if lines and lines[0].count(";") > lines[0].count(",") else ","  # what spreadsheets save in half of the world
-    reader = csv.DictReader(lines, delimiter=dialect, restval="")
+    reader = csv.DictReader(lines, delimiter=dialect, restval="", strict=True)  # else a quote that is never closed swallows the rest
     columns = [name.strip() for name in reader.fieldnames or ()]
     missing = [name for name in ("file", "hour", "minute") if name not in columns]
     if missing:
         found = ", ".join(columns) or "nothing"
         raise DataError(f"{file}: its first line has no {' and no '.join(missing)}; found {found}; expected file,hour,minute")
+    if twice := [name for name, count in Counter(columns).items() if count > 1]:
+        raise DataError(f"{file}: its first line names {' and '.join(twice)} more than once; leave one column for each")
     reader.fieldnames = columns
     try:
         rows = [{name: (row[name] or "").strip() for name in columns} for row in reader]
@@ -255,9 +258,9 @@ def _check_names(root: Path, file: Path, names: Sequence[str]) -> None:
         raise DataError(
             f"{file}: {len(missing):,} of its {len(names):,} rows name no file below {root}: {_listed(missing)}; correct the table"
         )
-    repeated = [f"'{name}'" for name, count in Counter(names).items() if count > 1]
+    repeated = [f"'{name}'" for name, count in Counter(map(os.path.normpath, names)).items() if count > 1]
     if repeated:  # else one picture could be trained with and tested on
-        raise DataError(f"{file}: {len(repeated):,} files stand in it more than once: {_listed(repeated)}; leave one row for each")
+        raise DataError(f"{file}: more than one row for {_listed(repeated)}; leave one row for each")
 
 
 def _listed(texts: Sequence[str]) -> str:

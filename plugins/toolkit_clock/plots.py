@@ -44,7 +44,7 @@ class ErrorHistogram:
         axes.set_xticks(range(len(_BINS)), [str(low) if low == high else f"{low}-{high}" for low, high in _BINS])
         axes.set_yticks([])
         axes.grid(visible=False)
-        axes.margins(y=0.12)
+        axes.margins(y=0.3)  # room for the legend over the bars
         axes.set(xlabel="error in minutes", ylabel="samples (square root)", title=f"Common-sense error ({_counted(evaluation)})")
         axes.legend(frameon=False, fontsize=8.5, loc="upper right")
         return figure

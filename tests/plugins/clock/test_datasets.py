@@ -152,17 +152,25 @@ def test_bad_rows_of_a_table_are_all_named(tmp_path: Path) -> None:
         ClockFolder("train", root=str(tmp_path))
 
 
-def test_a_file_that_could_be_trained_with_and_tested_on_is_refused(tmp_path: Path) -> None:
-    write_folder(tmp_path, ["a.png,12,0", "b.png,3,59", "a.png,12,0"])
-    text = f"{tmp_path}/labels.csv: 1 files stand in it more than once: 'a.png'; leave one row for each"
-    with pytest.raises(DataError, match=message(text)):
+@pytest.mark.parametrize("again", ["a.png", "./a.png"])
+def test_a_file_that_could_be_trained_with_and_tested_on_is_refused(tmp_path: Path, again: str) -> None:
+    write_folder(tmp_path, ["a.png,12,0", "b.png,3,59", f"{again},12,0"])
+    with pytest.raises(DataError, match=message(f"{tmp_path}/labels.csv: more than one row for 'a.png'; leave one row for each")):
         ClockFolder("train", root=str(tmp_path))
 
 
-def test_a_table_with_an_endless_cell_is_named(tmp_path: Path) -> None:
-    write_folder(tmp_path, ['"a.png,12,0', *["b.png,3,59"] * 20_000])
-    text = rf"^{tmp_path}/labels\.csv: row \d+ cannot be read \(field larger than field limit \(131072\)\); look for a quote that is never"
+@pytest.mark.parametrize(("rows", "reason"), [(2, "unexpected end of data"), (20_000, "field larger than field limit (131072)")])
+def test_a_quote_that_is_never_closed_is_named(tmp_path: Path, rows: int, reason: str) -> None:
+    write_folder(tmp_path, ['"a.png,12,0', *["b.png,3,59"] * rows])
+    text = rf"^{tmp_path}/labels\.csv: row \d+ cannot be read \({re.escape(reason)}\); look for a quote that is never closed$"
     with pytest.raises(DataError, match=text):
+        ClockFolder("train", root=str(tmp_path))
+
+
+def test_a_column_that_stands_twice_is_named(tmp_path: Path) -> None:
+    write_folder(tmp_path, ["a.png,12,0,5"], header="file,hour,minute,hour")
+    text = f"{tmp_path}/labels.csv: its first line names hour more than once; leave one column for each"
+    with pytest.raises(DataError, match=message(text)):
         ClockFolder("train", root=str(tmp_path))
 
 
