@@ -6,6 +6,7 @@ import csv
 import os
 from collections import Counter
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -234,19 +235,19 @@ def _read_table(file: Path) -> list[dict[str, str]]:
         raise DataError(f"{file}: cannot be read as UTF-8 text ({error}); save the table as CSV UTF-8") from error
     lines = text.splitlines()
     dialect = ";" if lines and lines[0].count(";") > lines[0].count(",") else ","  # what spreadsheets save in half of the world
-    reader = csv.DictReader(lines, delimiter=dialect, restval="", strict=True)  # else a quote that is never closed swallows the rest
-    columns = [name.strip() for name in reader.fieldnames or ()]
+    reader = csv.reader(lines, delimiter=dialect, strict=True)  # else a quote that is never closed swallows the rest
+    try:
+        header, *cells = [row for row in reader if row] or [[]]
+    except csv.Error as error:
+        raise DataError(f"{file}: line {reader.line_num} cannot be read ({error}); look for a quote that is never closed") from error
+    columns = [name.strip() for name in header]
     missing = [name for name in ("file", "hour", "minute") if name not in columns]
     if missing:
         found = ", ".join(columns) or "nothing"
         raise DataError(f"{file}: its first line has no {' and no '.join(missing)}; found {found}; expected file,hour,minute")
     if twice := [name for name, count in Counter(columns).items() if count > 1]:
         raise DataError(f"{file}: its first line names {' and '.join(twice)} more than once; leave one column for each")
-    reader.fieldnames = columns
-    try:
-        rows = [{name: (row[name] or "").strip() for name in columns} for row in reader]
-    except csv.Error as error:
-        raise DataError(f"{file}: row {reader.line_num} cannot be read ({error}); look for a quote that is never closed") from error
+    rows = [dict(zip_longest(columns, (cell.strip() for cell in row[: len(columns)]), fillvalue="")) for row in cells]
     if not rows:
         raise DataError(f"{file}: has no rows; expected one for each picture: file,hour,minute")
     return rows

@@ -159,10 +159,11 @@ def test_a_file_that_could_be_trained_with_and_tested_on_is_refused(tmp_path: Pa
         ClockFolder("train", root=str(tmp_path))
 
 
+@pytest.mark.parametrize("header", ["file,hour,minute", 'file,hour,"minute'])
 @pytest.mark.parametrize(("rows", "reason"), [(2, "unexpected end of data"), (20_000, "field larger than field limit (131072)")])
-def test_a_quote_that_is_never_closed_is_named(tmp_path: Path, rows: int, reason: str) -> None:
-    write_folder(tmp_path, ['"a.png,12,0', *["b.png,3,59"] * rows])
-    text = rf"^{tmp_path}/labels\.csv: row \d+ cannot be read \({re.escape(reason)}\); look for a quote that is never closed$"
+def test_a_quote_that_is_never_closed_is_named(tmp_path: Path, rows: int, reason: str, header: str) -> None:
+    write_folder(tmp_path, ['"a.png,12,0' if '"' not in header else "a.png,12,0", *["b.png,3,59"] * rows], header=header)
+    text = rf"^{tmp_path}/labels\.csv: line \d+ cannot be read \({re.escape(reason)}\); look for a quote that is never closed$"
     with pytest.raises(DataError, match=text):
         ClockFolder("train", root=str(tmp_path))
 
