@@ -54,6 +54,7 @@ from toolkit.training.phases import trained_part
 from toolkit.training.runtime import Runtime, seed_torch, with_layout
 
 Plot = Callable[[Evaluation[Any]], Figure]
+_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,15 @@ class DataPart:
 
 @dataclass(frozen=True)
 class Data:
-    """All splits of a run's data.
+    """All splits of a run's data, or the one that is evaluated.
 
     fingerprint: SHA-256 over the names of all samples, their prepared pictures, targets and truths, wherever these are kept.
+    info: the training data's, with the shape that the model will see: that of a sample after the eval transforms.
     """
 
     parts: Mapping[Split, DataPart]
     fingerprint: str
+    info: DataInfo
 
 
 @dataclass(frozen=True)
@@ -149,35 +152,35 @@ def build_run(
     *,
     synthetic: bool = False,
     fresh: bool = True,
-    training: bool = True,
+    only: Split | None = None,
     on_reading: Callable[[str], None] = lambda text: None,
 ) -> Run:
     """Build everything a run needs; nothing is written.
 
     Args:
         fresh: read the config's file of weights; not where a checkpoint takes their place.
-        training: whether anything will be trained; without, weights come from a checkpoint, and any number of training samples will do.
+        only: validation or test, the part that will be evaluated with a checkpoint's weights; no other is read, and nothing can be trained.
         on_reading: told in a line what was read and how batches are made.
 
     Raises: ConfigError, DataError or PluginError with the component that failed.
     """
     with config.placed():
-        if config.pretrained is not None and fresh and training:
+        if config.pretrained is not None and fresh and only is None:
             require_weights(config.pretrained)  # before the data, whose reading may take minutes
-        data = _read_data(config, on_reading)
-        info = _info(data)
+        data = _read_data(config, on_reading, only)
+        info = data.info
         task: Task[Any, Any, Any, Any] = build_component(config.task, info)
         seed_torch(config.seed)
         model: nn.Module = build_with_parts(config.model, info, info)
-        if config.pretrained is not None and fresh and training:
+        if config.pretrained is not None and fresh and only is None:
             on_reading(load_pretrained(model, config.pretrained))
         runtime = with_layout(runtime, config.runtime, model)
         runtime.place(model)
         for number, phase in enumerate(config.fit.phases):
             trained_part(model, phase.train, f"fit.phases.{number}.train")
         metrics = [build_component(metric, info) for metric in config.metrics]
-        engine, loaders = _loaders(config, runtime, data, task, on_reading, training=training)
-        on_reading(loaders["train"].describe())
+        engine, loaders = _loaders(config, runtime, data, task, on_reading)
+        on_reading(loaders[only or "train"].describe())
         workers = max(loader.workers for loader in loaders.values())
         return Run(
             config=dataclasses.replace(
@@ -262,33 +265,41 @@ def _call(config: ComponentConfig, supplied: Sequence[Any], options: Mapping[str
         ) from error
 
 
-def _read_data(config: RunConfig, on_reading: Callable[[str], None]) -> Data:
+def _read_data(config: RunConfig, on_reading: Callable[[str], None], only: Split | None) -> Data:
     """Every split, read and prepared; train and validation share their pictures where both begin with the same transforms."""
-    budget, cache = MemoryBudget(config.loader.memory_gib), Cache(config.loader.cache_gib)
+    room: dict[str, Any] = {"budget": MemoryBudget(config.loader.memory_gib), "cache": Cache(config.loader.cache_gib)}
     training = TransformList([build_component(t) for t in config.transforms.train])
     evaluation = eval_transforms(config)
     train: Dataset[Any] = build_dataset(config.data, "train")
+    published = [split for split in _SPLITS if split in train.splits and (split != "test" or config.test)]
+    evaluable = [split for split in _SPLITS if split == "validation" or (split in published and split != "train")]
+    if only is not None and only not in evaluable:
+        raise ConfigError(f"data set '{config.data.name}' has no {only} part to evaluate; there are: {', '.join(evaluable)}")
     parts: dict[Split, DataPart] = {}
     mistakes: list[DataError] = []  # told together: who mends one part wants to know of the others
-    if "validation" in train.splits:
+    if "validation" in published:
         if config.validation != ValidationConfig():
             on_reading(f"data.validation is not used: '{config.data.name}' has a validation part of its own")
-        with _noted(mistakes):
-            parts["train"] = _whole(train, training, budget, cache, "training")
-        with _noted(mistakes):
-            parts["validation"] = _whole(build_dataset(config.data, "validation"), evaluation, budget, cache, "validation")
     else:
+        published.remove("train")
         kept, cut = validation_indices(len(train), config.validation)
         with _noted(mistakes):
-            ours, theirs = prepare_parts(train, (training, kept), (evaluation, cut), budget=budget, cache=cache)
-            parts["train"] = DataPart(train, kept, training, ours)
-            parts["validation"] = DataPart(train, cut, evaluation, theirs)
-    if "test" in train.splits and config.test:
+            if only is None:
+                ours, theirs = prepare_parts(train, (training, kept), (evaluation, cut), **room)
+                parts = {"train": DataPart(train, kept, training, ours), "validation": DataPart(train, cut, evaluation, theirs)}
+            elif only == "validation":
+                alone = prepare(train, evaluation, indices=cut, part=only, **room)
+                parts = {"validation": DataPart(train, cut, evaluation, alone)}
+    for split in published:
         with _noted(mistakes):
-            parts["test"] = _whole(build_dataset(config.data, "test"), evaluation, budget, cache, "test")
+            if split == "train" and only is None:
+                parts[split] = _whole(train, training, "training", room)
+            elif only in (None, split):
+                parts[split] = _whole(build_dataset(config.data, split), evaluation, split, room)
     if mistakes:
         raise DataError("\n".join(map(str, mistakes))) from mistakes[0]
-    return Data(parts, _fingerprint(parts))
+    evaluated = parts[only or "validation"]
+    return Data(parts, _fingerprint(parts), _with_input_shape(train.info, evaluation, evaluated.prepared.sample(0)))
 
 
 @contextmanager
@@ -299,8 +310,8 @@ def _noted(mistakes: list[DataError]) -> Iterator[None]:
         mistakes.append(error)
 
 
-def _whole(dataset: Dataset[Any], transforms: TransformList, budget: MemoryBudget, cache: Cache, part: str) -> DataPart:
-    prepared = prepare(dataset, transforms, budget=budget, part=part, cache=cache)
+def _whole(dataset: Dataset[Any], transforms: TransformList, part: str, room: Mapping[str, Any]) -> DataPart:
+    prepared = prepare(dataset, transforms, part=part, **room)
     return DataPart(dataset, np.arange(len(dataset)), transforms, prepared)
 
 
@@ -310,13 +321,6 @@ def _fingerprint(parts: Mapping[Split, DataPart]) -> str:
         ids = part.prepared.ids(np.arange(len(part.prepared)))
         digest.update("\n".join([split, *ids, part.prepared.store.digest]).encode())
     return digest.hexdigest()
-
-
-def _info(data: Data) -> DataInfo:
-    """The training data's info with the shape that the model will see: that of a sample after the eval transforms."""
-    info: DataInfo = data.parts["train"].dataset.info
-    validation = data.parts["validation"]
-    return _with_input_shape(info, validation.transforms, validation.prepared.sample(0))
 
 
 def eval_transforms(config: RunConfig) -> TransformList:
@@ -335,7 +339,7 @@ def _with_input_shape(info: DataInfo, transforms: TransformList, prepared: Sampl
 
 
 def _loaders(
-    config: RunConfig, runtime: Runtime, data: Data, task: Task[Any, Any, Any, Any], on_reading: Callable[[str], None], *, training: bool
+    config: RunConfig, runtime: Runtime, data: Data, task: Task[Any, Any, Any, Any], on_reading: Callable[[str], None]
 ) -> tuple[Literal["device", "worker"], dict[Split, Loader]]:
     """The engine and the loaders: the device engine where it can do every list, else the worker engine for all."""
     plans, refusals = {}, {}
@@ -358,7 +362,7 @@ def _loaders(
     }
     loaders: dict[Split, Loader] = {}
     for split, part in data.parts.items():
-        train = training and split == "train" and config.fit.name == "gradient"  # one pass takes every sample, and each in its place
+        train = split == "train" and config.fit.name == "gradient"  # one pass takes every sample, and each in its place
         size = config.fit.batch_size if split == "train" else _eval_batch_size(config.fit) * runtime.world
         what = (part.prepared, part.transforms)
         if len(plans) == len(data.parts):

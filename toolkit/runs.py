@@ -21,7 +21,7 @@ from toolkit.config import dump_config, load_config
 from toolkit.config.load import from_mapping
 from toolkit.config.run_config import RunConfig
 from toolkit.data.sample import Split
-from toolkit.errors import CheckpointError, ConfigError, DataError, StoppedError
+from toolkit.errors import CheckpointError, DataError, StoppedError
 from toolkit.evaluation.evaluate import Pass
 from toolkit.evaluation.evaluate import evaluate as evaluate_split
 from toolkit.evaluation.evaluation import Evaluation
@@ -134,10 +134,7 @@ def evaluate(folder: str | Path, split: Split = "test", overrides: Iterable[str]
     run_dir, beginning, plugins, checked = _reopen(folder, overrides)
     runtime = runtime_here(checked.runtime)
     with active(runtime):
-        built = build_run(checked, plugins, runtime, synthetic=beginning.synthetic, training=False)
-        possible = [part for part in SPLITS if part in built.loaders]
-        if split not in possible:
-            raise ConfigError(f"data set '{checked.data.name}' has no {split} part to evaluate; there are: {', '.join(possible)}")
+        built = build_run(checked, plugins, runtime, synthetic=beginning.synthetic, only=split)
         load_chosen(built.model, built.task, run_dir, checked.fit.select.use)
         try:
             done = _evaluate(built, split)

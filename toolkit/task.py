@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor
 
 from toolkit.data.sample import DataInfo, EncodedT, Split, TargetT
+
+if TYPE_CHECKING:
+    from toolkit.config.run_config import RunConfig
 
 OutputT = TypeVar("OutputT")
 PredictionT = TypeVar("PredictionT")
@@ -36,6 +39,14 @@ class Task(ABC, Generic[TargetT, EncodedT, OutputT, PredictionT]):
 
     def __init__(self, info: DataInfo, /) -> None:
         self.info = info
+
+    @classmethod
+    def config_problems(cls, config: RunConfig) -> Iterable[tuple[str, str]]:
+        """What does not go together in a config of which each part is right: (path of the option, what is wrong and the remedy).
+
+        `toolkit check` tells each with the option's line. Asked before anything is built or read.
+        """
+        return ()
 
     @abstractmethod
     def encode(self, targets: TargetT, size: tuple[int, int]) -> EncodedT:

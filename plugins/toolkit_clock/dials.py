@@ -47,8 +47,8 @@ class Stock:
     numerals: tuple[str, ...]
     dark_faces: float = 0.25
     minute_length: Range = (0.72, 0.92)
-    hour_length: Range = (0.55, 0.72)
-    minute_half: Range = (0.018, 0.04)
+    hour_length: Range = (0.5, 0.66)
+    minute_half: Range = (0.02, 0.04)
     hour_half: Range = (1.1, 1.8)
     tail: Range = (0.0, 0.16)
     numeral_heights: tuple[float, ...] = (0.13, 0.16, 0.19)

@@ -25,6 +25,7 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 _SUBPIXEL_BITS = 4  # OpenCV places corners on a grid of 1/16 pixel
 _CAMERA_RADII = 4.0  # distance of the camera from the dial
 _UNMARKED_TURN_DEG = 12.0  # where dials are turned further, each has numerals or a mark at 12, so that a person can tell where it is
+_SECOND_HALF = 0.25  # half a second hand's width, in those of the minute hand: thinner than any shaft, or it could be taken for one
 _DARKEST = np.float32(0.2)  # of the light; at the strongest setting parts of a dial would be black without it
 _BRANDS = ("QUARTZ", "Regula", "NORDIC", "Atelier", "SWISS", "Station", "No. 7", "PARIS")
 
@@ -207,7 +208,7 @@ class _Dial:
         accent = colour
         if rng.random() < 0.35 * self.stock.variety:
             accent = np.array([200.0, 30, 30]) if rng.random() < 0.5 else self._pale(rng.uniform(0.6, 1.0))
-            second = [(0.01, 0.2), (0.005, -rng.uniform(0.7, 0.9))]
+            second = [(_SECOND_HALF * minute_half, 0.2), (0.6 * _SECOND_HALF * minute_half, -rng.uniform(0.7, 0.9))]
             self._fill([turned(np.array([*second, *((-x, y) for x, y in second[::-1])]), rng.integers(60) / 60)], accent)
         self._fill([disc(rng.uniform(0.03, 0.07), points=20)], accent)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -15,8 +15,10 @@ from annotated_types import Ge, Le
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from toolkit.config.run_config import RunConfig
 from toolkit.errors import PluginError
 from toolkit.task import Task
+from toolkit_clock.checks import config_problems
 from toolkit_clock.decoding import circular_distances, independent_reading, time_log_probabilities
 from toolkit_clock.types import (
     ClockInfo,
@@ -63,6 +65,11 @@ class ClockTask(Task[TimeTarget, Tensor, ClockOutput, TimePrediction]):
     default_metrics: ClassVar[tuple[str, ...]] = ("common_sense_error", "time_accuracy")
     default_plots: ClassVar[tuple[str, ...]] = ("error_histogram", "hour_confusion", "error_by_time", "worst_cases", "ten_predictions")
     default_select: ClassVar[str] = "val/common_sense_error_min"
+
+    @classmethod
+    def config_problems(cls, config: RunConfig) -> Iterable[tuple[str, str]]:
+        """Transforms that mirror, and a loss that cannot judge the head."""
+        return config_problems(config)
 
     def __init__(self, info: ClockInfo, /, *, coupling_hours: Annotated[float, Ge(0), Le(1)] = 0.1) -> None:
         super().__init__(info)

@@ -15,6 +15,10 @@ from toolkit.data.sample import DataInfo, Target
 from toolkit.errors import DataError
 
 HALF_DAY_MIN = 720
+MIRRORED_DIAL = (
+    "mirrors the picture, but a mirrored clock face shows another time (9:00 looks like 3:00); "
+    "leave flips and transposes out of transforms, turn the dial with Rotate or Affine instead"
+)
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,7 @@ class TimeTarget(Target):
     def moved(self, points: Tensor | None, mask: Tensor | None, mirrored: Tensor) -> Self:
         """The same time. Raises: DataError for a mirrored dial."""
         if bool(mirrored.any()):
-            raise DataError(
-                "a transform mirrors the picture, but a mirrored clock face shows another time (9:00 looks like 3:00); "
-                "leave flips and transposes out of transforms, turn the dial with Rotate or Affine instead"
-            )
+            raise DataError(f"a transform {MIRRORED_DIAL}")
         return self
 
 

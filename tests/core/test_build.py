@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from toolkit.build import Run, build_run
 from toolkit.config import load_config
 from toolkit.data.device_engine import DeviceLoader
+from toolkit.data.sample import Split
 from toolkit.data.worker_engine import WorkerLoader
 from toolkit.errors import ConfigError
 from toolkit.extension.discovery import Plugins, load_plugins
@@ -39,12 +41,12 @@ def plugins() -> Plugins:
 
 @pytest.fixture
 def build(plugins: Plugins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Run, list[str]]]:
-    def built(*overrides: str, text: str = CONFIG) -> tuple[Run, list[str]]:
+    def built(*overrides: str, text: str = CONFIG, only: Split | None = None) -> tuple[Run, list[str]]:
         monkeypatch.chdir(tmp_path)
         Path("some.yaml").write_text(text)
         config, _ = load_config("some.yaml", overrides=overrides, registry=plugins.registry)
         lines: list[str] = []
-        return build_run(config, plugins, choose_runtime(config.runtime), on_reading=lines.append), lines
+        return build_run(config, plugins, choose_runtime(config.runtime), only=only, on_reading=lines.append), lines
 
     return built
 
@@ -54,6 +56,16 @@ def test_lists_that_have_batched_twins_run_on_the_device_engine(build: Callable[
     assert {type(loader) for loader in run.loaders.values()} == {DeviceLoader}
     assert run.config.loader.engine == "device"
     assert lines == ["device engine on cpu: 2 transforms on whole batches; 54 pictures of 16x16x3 (0 MiB) in memory"]
+
+
+@pytest.mark.parametrize(("only", "count"), [("test", 15), ("validation", 6)])
+def test_to_evaluate_one_part_no_other_is_read(build: Callable[..., Any], only: Split, count: int) -> None:
+    whole, _ = build()
+    run, lines = build(only=only)
+    assert [*run.loaders] == [*run.data.parts] == [only]
+    assert run.data.parts[only].prepared.ids(np.arange(count)) == whole.data.parts[only].prepared.ids(np.arange(count))
+    assert run.info == whole.info
+    assert lines == [f"device engine on cpu: nothing random to do; {count} pictures of 16x16x3 (0 MiB) in memory"]
 
 
 def test_one_transform_without_a_twin_sends_all_lists_to_the_worker_engine_and_is_named(build: Callable[..., Any]) -> None:

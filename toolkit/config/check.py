@@ -112,7 +112,14 @@ class _Checker:
         if task is None:
             misspelt |= _TASK_DEFAULTS.keys()  # whether they are needed is not known then
         values = self._options(root, sections, "a config needs", misspelt, values)
-        return None if self.problems else RunConfig(**values)
+        return None if self.problems else self._fitting(root, RunConfig(**values))
+
+    def _fitting(self, root: _Spot, config: RunConfig) -> RunConfig:
+        """The config, once its task has told what does not go together in it."""
+        problems_of = getattr(config.task.component.factory, "config_problems", None)
+        for path, message in problems_of(config) if problems_of else ():
+            self._problem(root.deepest(path.split(".")), message)
+        return config
 
     def _probable_task(self, root: _Spot) -> str | None:
         """The task that a misspelt name probably means, so that the problems below it are told at once too."""

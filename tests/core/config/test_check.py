@@ -45,6 +45,23 @@ fit: {phases: [{epochs: 1, optimizer: adam}]}
     )
 
 
+def test_what_a_task_says_of_parts_that_do_not_fit_is_told_with_its_place(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def problems(config: RunConfig) -> list[tuple[str, str]]:
+        asked.append(config.model.options["stages"])
+        return [("model.backbone", "too small for three stages"), ("loss", "cannot be used with stages")]
+
+    monkeypatch.setattr(registry.find("task", "pose").factory, "config_problems", problems, raising=False)
+    assert told(SHORT, registry) == (
+        "2 problems in configs/pose.yaml\n"
+        "  configs/pose.yaml:1:1: loss: cannot be used with stages\n"  # not written there: it is the task's own
+        "  configs/pose.yaml:3:25: model.backbone: too small for three stages"
+    )
+    told(SHORT + "seed: -1\n", registry)
+    assert asked == [3]  # not asked where a part is wrong
+
+
 def test_a_single_problem_is_a_single_line(registry: Registry) -> None:
     assert told(SHORT + "seed: -1\n", registry) == "configs/pose.yaml:5:1: seed: input should be greater than or equal to 0, got -1"
 
