@@ -66,6 +66,8 @@ class ClockArrays(Dataset[TimeTarget]):
         if labels.ndim != 2 or labels.shape[1] != 2:
             raise _unfit(labels_file, labels, "[N, 2] hour and minute")
         _check_length(images_file, images, labels_file, labels)
+        if not len(images):
+            raise DataError(f"{images_file}: holds no pictures; expected [N, H, W] or [N, H, W, 3] uint8 with at least one")
         times = _times(labels, labels_file, [f"row {row}" for row in range(len(labels))])
         parts = self._published(split_file, images_file, images) if split_file.is_file() else None
         self._splits: tuple[Split, ...] = parts[1] if parts else ("train", "test")
@@ -211,7 +213,7 @@ def _times(labels: npt.NDArray[Any] | Sequence[tuple[Any, Any]], file: Path, nam
     ]
     if wrong:
         raise DataError(
-            f"{file}: {len(wrong):,} of {len(labels):,} labels are no time: {_listed(wrong)}; "
+            f"{file}: {len(wrong):,} of {len(labels):,} labels {'is' if len(wrong) == 1 else 'are'} no time: {_listed(wrong)}; "
             "expected hours 0 to 11 (or 12 for 0) and minutes 0 to 59; correct them"
         )
     return np.array([hour % 12 * 60 + minute for hour, minute in _plain(labels)], dtype=np.int64)

@@ -19,6 +19,11 @@ Integers = npt.NDArray[np.int64]
 ClockEvaluation = Evaluation[TimePrediction]
 
 _BINS = ((0, 0), (1, 1), (2, 2), (3, 5), (6, 10), (11, 29), (30, 59), (60, 89), (90, 360))
+_ABOVE_TABLE_IN = 0.5
+_COLUMNS_EXPLAINED = (
+    "read: both hands together; expected: the error that the network itself expects; sure: its probability of this time; "
+    "read apart: each hand by itself"
+)
 _ID_LENGTH = 22
 _WRONG = "#be1e2d"
 
@@ -158,17 +163,11 @@ class TenPredictions:
     def __call__(self, evaluation: ClockEvaluation) -> Figure:
         """One row per sample."""
         chosen = np.sort(np.random.default_rng(self.seed).permutation(len(evaluation.ids))[: self.count])
-        figure = Figure(figsize=(7.6, 0.62 * len(chosen) + 0.9), dpi=200)
-        figure.text(
-            0.02,
-            1 - 0.12 / figure.get_figheight(),
-            f"Random readings ({_counted(evaluation)})",
-            va="top",
-            size=10,
-            weight="bold",
-            color=INK,
-        )
-        table = figure.add_axes((0, 0, 1, 1 - 0.35 / figure.get_figheight()))
+        figure = Figure(figsize=(7.6, 0.62 * len(chosen) + 1.05), dpi=200)
+        title = f"Random readings ({_counted(evaluation)})"
+        figure.text(0.02, 1 - 0.12 / figure.get_figheight(), title, va="top", size=10, weight="bold", color=INK)
+        figure.text(0.02, 1 - 0.31 / figure.get_figheight(), _COLUMNS_EXPLAINED, va="top", size=7, color=MUTED)
+        table = figure.add_axes((0, 0, 1, 1 - _ABOVE_TABLE_IN / figure.get_figheight()))
         table.set(xlim=(0, 1), ylim=(len(chosen) + 0.05, -0.8))
         table.set_axis_off()
         columns = ("sample", "true", "read", "error", "expected", "sure", "read apart", "error")
@@ -195,7 +194,7 @@ class TenPredictions:
 
 def _row_of(row: int, rows: int, figure: Figure) -> tuple[float, float, float, float]:
     """Where the picture of a table's row stands, in shares of the figure."""
-    table, height = 1 - 0.35 / figure.get_figheight(), rows + 0.85  # of the figure, in rows
+    table, height = 1 - _ABOVE_TABLE_IN / figure.get_figheight(), rows + 0.85  # of the figure, in rows
     return 0.02, (rows + 0.05 - row - 0.96) / height * table, 0.09, 0.92 / height * table
 
 

@@ -16,3 +16,8 @@ def test_undefined_scores_stand_below_the_others_one_line_for_each_reason(capsys
         "undefined, since there are no defects: val/auroc, val/aupro",
         "undefined, since nothing was found: val/f1",
     ]
+
+
+def test_counts_are_whole_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    show_scores({"test/errors_30_min_count": 1289.0, "test/mean": 2.0}, {})
+    assert capsys.readouterr().out.splitlines() == ["test/errors_30_min_count  1,289", "test/mean                 2.0000"]

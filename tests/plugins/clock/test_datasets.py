@@ -102,6 +102,14 @@ def test_arrays_of_another_kind_are_refused(tmp_path: Path, file: str, array: np
         ClockArrays("train", root=str(tmp_path))
 
 
+def test_arrays_without_pictures_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", np.zeros((0, 4, 6), np.uint8))
+    np.save(tmp_path / "labels.npy", np.zeros((0, 2), np.int64))
+    text = f"{tmp_path}/images.npy: holds no pictures; expected [N, H, W] or [N, H, W, 3] uint8 with at least one"
+    with pytest.raises(DataError, match=message(text)):
+        ClockArrays("train", root=str(tmp_path))
+
+
 def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"^{re.escape(str(tmp_path / 'no'))}: no such folder; expected images.npy and labels.npy"):
         ClockArrays("train", root=str(tmp_path / "no"))
@@ -121,7 +129,7 @@ def test_bad_labels_end_a_command_with_one_line_and_exit_code_3(tmp_path: Path, 
         main(["run", str(config), f"data.root={tmp_path}", "--out", str(tmp_path / "run")])
     assert ended.value.code == 3
     lines = capsys.readouterr().err.splitlines()
-    assert lines[-1].startswith(f"error: {tmp_path}/labels.npy: 1 of 5 labels are no time: row 0 is 12:60; expected hours 0 to 11")
+    assert lines[-1].startswith(f"error: {tmp_path}/labels.npy: 1 of 5 labels is no time: row 0 is 12:60; expected hours 0 to 11")
     assert not any("Traceback" in line for line in lines)
 
 
