@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from toolkit.config.run_config import RunConfig
 from toolkit.errors import PluginError
 from toolkit.task import Task
+from toolkit_pose.checks import config_problems
 from toolkit_pose.overlay import draw_pose
 from toolkit_pose.types import EncodedKeypoints, Keypoints, PoseInfo, PoseOutput, PosePrediction
 
@@ -28,6 +30,11 @@ class PoseTask(Task[Keypoints, EncodedKeypoints, PoseOutput, PosePrediction]):
     default_plots: ClassVar[tuple[str, ...]] = ("skeletons", "worst_cases", "pdj_curves", "pcp_bars", "joint_boxes")
     default_select: ClassVar[str] = "val/pcp"
     info: PoseInfo
+
+    @classmethod
+    def config_problems(cls, config: RunConfig) -> Iterable[tuple[str, str]]:
+        """Phases that do not train a cascade stage by stage, and a loss without what it needs."""
+        return config_problems(config)
 
     def __init__(self, info: PoseInfo, /) -> None:
         super().__init__(info)

@@ -1,0 +1,93 @@
+"""What `toolkit check` says of pose configs whose parts do not go together."""
+
+from __future__ import annotations
+
+import pytest
+
+from toolkit.config import RunConfig, check_config, read_text
+from toolkit.errors import ConfigError
+from toolkit.extension.discovery import load_plugins
+
+CASCADE = "{name: deeppose, backbone: alexnet_form, stages: 3}"
+OLD = "pretrained: cascade.safetensors\n"
+
+
+def check(*trained: str, model: str = CASCADE, loss: str = "keypoint_l2", more: str = "") -> RunConfig:
+    phases = "".join(f"\n  - {{epochs: 1, optimizer: adam{', train: ' + train if train else ''}}}" for train in trained)
+    text = f"task: pose\ndata: synthetic_people\nmodel: {model}\nloss: {loss}\nfit:\n  phases:{phases}\n{more}"
+    return check_config(read_text(text, "pose.yaml"), load_plugins().registry)
+
+
+@pytest.mark.parametrize("trained", [["stage1"], ["stage1", "stage2", "stage3"], ["stage1", "stage1", "stage2.head", "stage1", "stage3"]])
+def test_stages_one_after_the_other_pass(trained: list[str]) -> None:
+    check(*trained)
+
+
+@pytest.mark.parametrize(
+    ("trained", "line", "message"),
+    [
+        (["stage1", "stage3"], 8, "fit.phases.1.train: is stage3, which refines stage2; put a phase that trains stage2 before it"),
+        (["stage2"], 7, "fit.phases.0.train: is stage2, which refines stage1; put a phase that trains stage1 before it"),
+        (
+            ["[stage1, stage2]"],
+            7,
+            "fit.phases.0.train: is stage1, stage2, but the 3 stages of deeppose are trained one after the other; "
+            "write one of stage1, stage2, stage3",
+        ),
+        (["stage1", "all"], 8, "fit.phases.1.train: is all, but the 3 stages of deeppose"),
+        (["stage1", "stage2", "stage3", "stage4"], 10, "fit.phases.3.train: is stage4, but the 3 stages of deeppose"),
+    ],
+)
+def test_a_phase_that_trains_no_stage_several_or_one_too_early_is_told_with_its_line(trained: list[str], line: int, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(*trained)
+    assert str(caught.value).startswith(f"pose.yaml:{line}:34: {message}")
+
+
+def test_a_phase_that_names_no_part_trains_all_stages_and_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^pose\.yaml:7:5: fit\.phases\.0\.train: is all, but the 3 stages"):
+        check("")
+
+
+def test_a_trained_cascade_may_go_on_with_any_stage_and_one_stage_with_all_of_it() -> None:
+    check("stage3", more=OLD)
+    check("all", model="{name: deeppose, backbone: alexnet_form, stages: 1}")
+
+
+HEATMAP = "heatmap needs heat maps of the whole picture; use model pose_net with the head heatmap, or loss keypoint_l1"
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "message"),
+    [
+        ("{backbone: pyramid, head: keypoints}", "heatmap", HEATMAP),
+        ("{name: deeppose, backbone: pyramid, stages: 1, heatmap: [64]}", "heatmap", HEATMAP),
+        (
+            "{backbone: pyramid, head: heatmap}",
+            "rle",
+            "rle needs a network that gives deviations; set model.head.likelihood to true, or choose loss keypoint_l1",
+        ),
+        (
+            "{name: deeppose, backbone: pyramid, stages: 1}",
+            "rle",
+            "rle needs a network that gives deviations; set model.likelihood to true, or choose loss keypoint_l1",
+        ),
+    ],
+)
+def test_a_loss_without_what_it_needs_is_told_with_its_line(model: str, loss: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check("all", model=model, loss=loss)
+    assert str(caught.value) == f"pose.yaml:4:1: loss: {message}"
+
+
+@pytest.mark.parametrize(
+    ("model", "loss"),
+    [
+        ("{backbone: pyramid, head: heatmap}", "heatmap"),
+        ("{name: pose_net, backbone: pyramid, head: {name: keypoints, likelihood: true}}", "rle"),
+        ("{name: deeppose, backbone: pyramid, stages: 1, likelihood: true}", "rle"),
+        ("{backbone: pyramid, head: {name: linear}}", "rle"),
+    ],
+)
+def test_losses_with_what_they_need_and_heads_that_are_not_known_pass(model: str, loss: str) -> None:
+    assert check("all", model=model, loss=loss).loss.name == loss
