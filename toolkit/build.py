@@ -54,7 +54,6 @@ from toolkit.training.phases import trained_part
 from toolkit.training.runtime import Runtime, seed_torch, with_layout
 
 Plot = Callable[[Evaluation[Any]], Figure]
-_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -271,31 +270,33 @@ def _read_data(config: RunConfig, on_reading: Callable[[str], None], only: Split
     training = TransformList([build_component(t) for t in config.transforms.train])
     evaluation = eval_transforms(config)
     train: Dataset[Any] = build_dataset(config.data, "train")
-    published = [split for split in _SPLITS if split in train.splits and (split != "test" or config.test)]
-    evaluable = [split for split in _SPLITS if split == "validation" or (split in published and split != "train")]
+    has_test = config.test and "test" in train.splits
+    evaluable: list[Split] = ["validation", "test"] if has_test else ["validation"]
     if only is not None and only not in evaluable:
         raise ConfigError(f"data set '{config.data.name}' has no {only} part to evaluate; there are: {', '.join(evaluable)}")
     parts: dict[Split, DataPart] = {}
     mistakes: list[DataError] = []  # told together: who mends one part wants to know of the others
-    if "validation" in published:
+    if "validation" in train.splits:
         if config.validation != ValidationConfig():
             on_reading(f"data.validation is not used: '{config.data.name}' has a validation part of its own")
-    else:
-        published.remove("train")
+        if only is None:
+            with _noted(mistakes):
+                parts["train"] = _whole(train, training, "training", room)
+        if only != "test":
+            with _noted(mistakes):
+                parts["validation"] = _whole(build_dataset(config.data, "validation"), evaluation, "validation", room)
+    elif only != "test":
         kept, cut = validation_indices(len(train), config.validation)
         with _noted(mistakes):
             if only is None:
                 ours, theirs = prepare_parts(train, (training, kept), (evaluation, cut), **room)
-                parts = {"train": DataPart(train, kept, training, ours), "validation": DataPart(train, cut, evaluation, theirs)}
-            elif only == "validation":
-                alone = prepare(train, evaluation, indices=cut, part=only, **room)
-                parts = {"validation": DataPart(train, cut, evaluation, alone)}
-    for split in published:
+                parts["train"] = DataPart(train, kept, training, ours)
+            else:  # where training kept both parts as one in the cache, the pictures are read once more
+                theirs = prepare(train, evaluation, indices=cut, part=only, **room)
+            parts["validation"] = DataPart(train, cut, evaluation, theirs)
+    if has_test and only != "validation":
         with _noted(mistakes):
-            if split == "train" and only is None:
-                parts[split] = _whole(train, training, "training", room)
-            elif only in (None, split):
-                parts[split] = _whole(build_dataset(config.data, split), evaluation, split, room)
+            parts["test"] = _whole(build_dataset(config.data, "test"), evaluation, "test", room)
     if mistakes:
         raise DataError("\n".join(map(str, mistakes))) from mistakes[0]
     evaluated = parts[only or "validation"]

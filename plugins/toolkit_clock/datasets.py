@@ -103,7 +103,7 @@ class ClockArrays(Dataset[TimeTarget]):
         present = np.unique(parts).tolist()
         unknown = [value for value in present if value not in _SPLIT_NUMBERS.values()]
         if unknown or 0 not in present:
-            raise DataError(f"{file}: holds {', '.join(map(str, present))}; expected 0 (train), 1 (validation) or 2 (test), and some 0")
+            raise DataError(f"{file}: holds {_listed(list(map(str, present)))}; expected 0 (train), 1 (validation) or 2 (test), and some 0")
         return parts, tuple(name for name, number in _SPLIT_NUMBERS.items() if number in present)
 
 
@@ -239,7 +239,7 @@ def _read_table(file: Path) -> list[dict[str, str]]:
     dialect = ";" if lines and lines[0].count(";") > lines[0].count(",") else ","  # what spreadsheets save in half of the world
     reader = csv.reader(lines, delimiter=dialect, strict=True)  # else a quote that is never closed swallows the rest
     try:
-        header, *cells = [row for row in reader if row] or [[]]
+        header, *cells = [row for row in reader if any(cell.strip() for cell in row)] or [[]]  # spreadsheets leave rows of commas
     except csv.Error as error:
         raise DataError(f"{file}: line {reader.line_num} cannot be read ({error}); look for a quote that is never closed") from error
     columns = [name.strip() for name in header]

@@ -20,6 +20,7 @@ _SINGLE_DEVIATION = 1 / 720  # of time / 720: a minute
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # or what evaluation made first could not be used in training
 def circular_distances(device: torch.device) -> Tensor:
     """[720, 720] float32 minutes between any two times on the 12-hour circle."""
     times = torch.arange(HALF_DAY_MIN, device=device)
@@ -27,6 +28,7 @@ def circular_distances(device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)
 def hour_as_seen(coupling_hours: float, device: torch.device) -> Tensor:
     """[720, 12] float32: how probable it is at each time that the hour hand seems to be within each hour.
 

@@ -49,7 +49,7 @@ class Stock:
     minute_length: Range = (0.72, 0.92)
     hour_length: Range = (0.5, 0.66)
     minute_half: Range = (0.02, 0.04)
-    hour_half: Range = (1.1, 1.8)
+    hour_half: Range = (1.25, 1.9)
     tail: Range = (0.0, 0.16)
     numeral_heights: tuple[float, ...] = (0.13, 0.16, 0.19)
     variety: float = 1.0
@@ -58,7 +58,7 @@ class Stock:
 STOCKS: dict[Styles, Stock] = {
     "train": Stock(
         fonts=("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral", "STIXGeneralBol", "DejaVuSans-Oblique"),
-        hands=("bar", "taper", "lance", "arrow", "baton"),
+        hands=("bar", "taper", "lance", "arrow", "baton", "spade", "syringe"),
         outlines=("circle", "circle", "circle", "rounded_square", "none"),
         marks=("lines", "hour_lines", "dots", "bold_hours", "none"),
         numerals=("arabic", "arabic", "arabic", "quarters", "roman", "roman", "roman_quarters", "none"),
@@ -142,6 +142,15 @@ def _arrow(length: float, half: float, tail: float) -> list[Polygon]:
     return [_kite((0.5 * half, -tail), (0.5 * half, length - head)), _kite((1.9 * half, length - head), (0.0, length))]
 
 
+def _spade(length: float, half: float, tail: float) -> list[Polygon]:
+    shaft = _kite((0.5 * half, -tail), (0.5 * half, 0.62 * length))
+    return [shaft, _kite((0.5 * half, 0.6 * length), (1.8 * half, 0.7 * length), (1.4 * half, 0.8 * length), (0.0, length))]
+
+
+def _syringe(length: float, half: float, tail: float) -> list[Polygon]:
+    return [_kite((0.4 * half, -tail), (half, 0.1 * length), (half, 0.6 * length), (0.3 * half, 0.7 * length), (0.2 * half, length))]
+
+
 def _leaf(length: float, half: float, tail: float) -> list[Polygon]:
     along = np.linspace(0, 1, 9)
     bulge = half * (0.35 + 1.15 * np.sin(np.pi * along) ** 1.5) * (1 - 0.9 * along**6)
@@ -162,7 +171,7 @@ def _sword(length: float, half: float, tail: float) -> list[Polygon]:
 
 
 HANDS: dict[str, HandShape] = {
-    "bar": _bar, "taper": _taper, "lance": _lance, "arrow": _arrow, "baton": _baton,
+    "bar": _bar, "taper": _taper, "lance": _lance, "arrow": _arrow, "baton": _baton, "spade": _spade, "syringe": _syringe,
     "leaf": _leaf, "breguet": _breguet, "sword": _sword,
 }  # fmt: skip
 

@@ -58,8 +58,8 @@ class CommonSenseError(Metric[TimePrediction]):
             "common_sense_error_median_min": float(_percentile(counts, 50)),
             "common_sense_error_p95_min": float(_percentile(counts, 95)),
             "errors_30_min_share": gross / total,
-            "errors_30_min_count": float(gross),
-            "errors_full_hour_count": float(self.sums["full_hour"]),
+            "errors_30_min_count": gross,
+            "errors_full_hour_count": int(self.sums["full_hour"]),
         }
 
 

@@ -25,7 +25,7 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 _SUBPIXEL_BITS = 4  # OpenCV places corners on a grid of 1/16 pixel
 _CAMERA_RADII = 4.0  # distance of the camera from the dial
 _UNMARKED_TURN_DEG = 12.0  # where dials are turned further, each has numerals or a mark at 12, so that a person can tell where it is
-_SECOND_HALF = 0.25  # half a second hand's width, in those of the minute hand: thinner than any shaft, or it could be taken for one
+_SECOND_HALF = 0.25  # half a second hand's width, in half-widths of the minute hand
 _DARKEST = np.float32(0.2)  # of the light; at the strongest setting parts of a dial would be black without it
 _BRANDS = ("QUARTZ", "Regula", "NORDIC", "Atelier", "SWISS", "Station", "No. 7", "PARIS")
 
@@ -54,9 +54,9 @@ class SyntheticClocks(Dataset[TimeTarget]):
         image_size: side of the square pictures in pixels.
         channels: 1 for grey, 3 for colour.
         seed: another one gives other pictures.
-        styles: `train`, or `held_back` for fonts, hands, edges and marks that `train` never shows; `single` is one design:
-            1 to 12 in a sans-serif, bold hour marks, tapering hands of one length each, dark on a light face. Rim, weight of the marks
-            and cap vary.
+        styles: `train`, or `held_back` for fonts, hands and marks that `train` never shows, and octagons for half of the edges;
+            `single` is one design: 1 to 12 in a sans-serif, bold hour marks, tapering hands of one length each, dark on a light
+            face. Rim, weight of the marks and cap vary.
         turn_deg: dials are turned by up to this much either way.
         tilt_deg: dials are seen from up to this much aside.
         light: strength of shading, glare and shadows.
@@ -202,15 +202,19 @@ class _Dial:
         minute = [turned(polygon, time_min % 60 / 60) for polygon in shape(minute_length, minute_half, tail)]
         if rng.random() < 0.35 * self.nuisances.light:
             self._shadow([*hour, *minute], rng.uniform(-0.05, 0.05, 2))
+        # A second hand is pale, or red in colour, and lies below: as dark as the minute hand a person could not tell it from that, since
+        # at 112 pixels both are a line of a pixel or two.
+        accent = None
+        if rng.random() < 0.35 * self.stock.variety:
+            is_red = self.channels == 3 and rng.random() < 0.5
+            accent = np.array([200.0, 30, 30]) if is_red else self._pale(rng.uniform(0.3, 0.6))
+            half = _SECOND_HALF * minute_half
+            second = [(half, 0.2), (0.6 * half, -rng.uniform(0.7, 0.9))]
+            self._fill([turned(np.array([*second, *((-x, y) for x, y in second[::-1])]), rng.integers(60) / 60)], accent)
         colour = self.ink if rng.random() < 1 - 0.2 * self.stock.variety else self._pale(0.85) + rng.uniform(-30, 30, 3)
         for polygon in [*hour, *minute]:
             self._fill([polygon], colour)
-        accent = colour
-        if rng.random() < 0.35 * self.stock.variety:
-            accent = np.array([200.0, 30, 30]) if rng.random() < 0.5 else self._pale(rng.uniform(0.6, 1.0))
-            second = [(_SECOND_HALF * minute_half, 0.2), (0.6 * _SECOND_HALF * minute_half, -rng.uniform(0.7, 0.9))]
-            self._fill([turned(np.array([*second, *((-x, y) for x, y in second[::-1])]), rng.integers(60) / 60)], accent)
-        self._fill([disc(rng.uniform(0.03, 0.07), points=20)], accent)
+        self._fill([disc(rng.uniform(0.03, 0.07), points=20)], colour if accent is None else accent)
 
     def _shadow(self, polygons: list[Polygon], offset: npt.NDArray[np.float64]) -> None:
         mask = np.zeros((self.size, self.size), np.uint8)

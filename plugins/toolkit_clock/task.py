@@ -113,13 +113,14 @@ class ClockTask(Task[TimeTarget, Tensor, ClockOutput, TimePrediction]):
             color = _RIGHT if error == 0 else _NEAR if error <= 5 else _WRONG
             lines[1] = "exact" if error == 0 else f"truth {clock_text(int(truth.time_min))}, {error} min off"
         picture = _enlarged(image)
-        canvas = Image.new("RGB", (picture.width, picture.height + _CAPTION_PX), "white")
+        caption = max(_CAPTION_PX, min(picture.size) // 5)  # of a photograph too it can be read
+        canvas = Image.new("RGB", (picture.width, picture.height + caption), "white")
         canvas.paste(picture, (0, 0))
-        canvas.paste(_plain_dial(read, color, _CAPTION_PX), (0, picture.height))
+        canvas.paste(_plain_dial(read, color, caption), (0, picture.height))
         pen = ImageDraw.Draw(canvas)
-        left, top = _CAPTION_PX + 6, picture.height
-        pen.text((left, top + 22), lines[0], fill=color, font=_font(24), anchor="lm")
-        pen.text((left, top + 46), lines[1], fill=color, font=_font(11), anchor="lm")
+        for line, middle, size in zip(lines, (0.34, 0.72), (0.375, 0.17), strict=True):  # in captions
+            place = (1.1 * caption, picture.height + middle * caption)
+            pen.text(place, line, fill=color, font=_font(round(size * caption)), anchor="lm")
         return torch.from_numpy(np.array(canvas)).permute(2, 0, 1).contiguous()
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from toolkit.data.sample import Batch
 from toolkit.errors import ConfigError
 from toolkit.models.model import Backbone, output_shape
+from toolkit_pose.checks import stage_to_train
 from toolkit_pose.crops import cut_out, square_boxes, torso_px
 from toolkit_pose.heat_maps import Reading
 from toolkit_pose.models import HeatmapHead, KeypointHead, averaged
@@ -22,9 +23,10 @@ from toolkit_pose.types import EncodedKeypoints, PoseInfo, PoseOutput
 Width = Annotated[int, Ge(1)]
 _UNMEASURED = 0.25
 """Deviation of displacements in torso diameters where fewer than two were measured."""
-_SIZE_DEVIATION, _SMALLEST_SIZE, _LARGEST_SIZE = 0.2, 0.6, 1.4
-"""Of the factor on a person's torso diameter in training: the deviation of its logarithm, and its limits. Found torsos were 0.53, 0.94
-and 1.22 times as long as true ones (5th, 50th and 95th percentile, six epochs of `pose_best`, LSP's 200 validation pictures)."""
+_UNMEASURED_SIZE = 0.2
+"""Deviation of the logarithm of found over true torso diameters where fewer than two were measured."""
+_LARGEST_SIZE = 2.0
+"""Of found over true torso diameters, and of true over found ones; beyond, either is taken for this."""
 
 
 class Stage(nn.Module):
@@ -53,8 +55,9 @@ class DeepPose(nn.Module):
 
     Three more deviations from the paper. Only errors of at most half a box, sigma / 2, in x and in y are measured: keypoints farther
     off no later stage can mend, and the few that are (left taken for right) make the deviations up to twice as large. A keypoint that
-    a drawn displacement moves out of its box is not learnt in that step. And the boxes of a person are by chance larger or smaller
-    than sigma torso diameters, as they will be where the torso is an estimate.
+    a drawn displacement moves out of its box is not learnt in that step. And boxes are by chance larger or smaller than sigma torso
+    diameters, as they will be where the torso is an estimate: its size, found over true, is measured beside the displacements and
+    drawn once per person.
 
     Every stage is a phase of the config: `train: stage1`, `train: stage2`, ...; evaluation gives every stage prepared so far.
     Pictures lie on a canvas as large as the transforms make it; stage 1 sees it reduced to `input_size`, boxes are cut from it.
@@ -115,11 +118,16 @@ class DeepPose(nn.Module):
         self.register_buffer("starts", torch.tensor([0] + [-1] * (stages - 1)))
         self.register_buffer("displacement_mean", torch.zeros(stages, count, 2))
         self.register_buffer("displacement_deviation", torch.full((stages, count, 2), _UNMEASURED))
+        self.register_buffer("size_mean", torch.zeros(stages))
+        self.register_buffer("size_deviation", torch.full((stages,), _UNMEASURED_SIZE))
         self.mirror: Tensor
         self.starts: Tensor
         """[S] for each stage the stage (from 1) whose estimates it refines; 0: the whole picture; -1: not prepared yet."""
         self.displacement_mean: Tensor
         self.displacement_deviation: Tensor
+        self.size_mean: Tensor
+        """[S] of the logarithm of found over true torso diameters, by which boxes are sized."""
+        self.size_deviation: Tensor
 
     def forward(self, images: Tensor, encoded: EncodedKeypoints | None = None) -> PoseOutput:
         """[B, C, H, W] -> every stage prepared so far.
@@ -134,7 +142,7 @@ class DeepPose(nn.Module):
         return self._cascade(images, plan, self.flip_average and not learning)
 
     def prepare_phase(self, train: str | tuple[str, ...], batches: Iterable[Batch[Any, EncodedKeypoints]]) -> None:
-        """Before stage s learns: choose the best stage so far on these validation batches and measure its displacements.
+        """Before stage s learns: choose the best stage so far on these validation batches and measure its displacements and sizes.
 
         Stages are compared by the share of labelled keypoints within a fifth of a torso diameter.
 
@@ -147,24 +155,21 @@ class DeepPose(nn.Module):
         self.starts[stage - 1 :] = -1  # a second phase of this stage measures again
         right = torch.zeros(stage - 1, device=self.starts.device, dtype=torch.float64)
         sums = torch.zeros(3, stage - 1, *self.displacement_mean.shape[1:], device=self.starts.device, dtype=torch.float64)
+        sizes = torch.zeros(3, stage - 1, device=self.starts.device, dtype=torch.float64)
         for batch in batches:
-            errors, counted = self._errors(batch.images, batch.encoded)  # [B, S, K, 2] in torso diameters, [B, K]
+            errors, counted, logs, sized = self._errors(batch.images, batch.encoded)
             right += ((errors.norm(dim=-1) <= 0.2) & counted[:, None]).sum(dim=(0, 2))
             measured = (counted[:, None] & (errors.abs() <= self.sigma / 2).all(dim=-1))[..., None]  # [B, S, K, 1]
             kept = torch.where(measured, errors, 0).double()
             sums += torch.stack([measured.expand_as(kept).double(), kept, kept.square()]).sum(dim=1)
+            logs = torch.where(sized[:, None], logs, 0).double()  # [B, S]
+            sizes += torch.stack([sized[:, None].expand_as(logs).double(), logs, logs.square()]).sum(dim=1)
         best = int(right.argmax())
-        self._set_displacements(stage, *sums[:, best])
+        self.displacement_mean[stage - 1], self.displacement_deviation[stage - 1] = _mean_and_deviation(*sums[:, best], _UNMEASURED)
+        self.size_mean[stage - 1], self.size_deviation[stage - 1] = _mean_and_deviation(*sizes[:, best], _UNMEASURED_SIZE)
         self.starts[stage - 1] = best + 1
         if self.start_from_previous and is_new:
             self._stage(stage).backbone.load_state_dict(self._stage(stage - 1).backbone.state_dict())
-
-    def _set_displacements(self, stage: int, number: Tensor, total: Tensor, squares: Tensor) -> None:
-        """From how many errors were measured, their sum and that of their squares, each [K, 2]."""
-        mean = total / number.clamp(min=1)
-        deviation = (squares / number.clamp(min=1) - mean.square()).clamp(min=0).sqrt()
-        self.displacement_mean[stage - 1] = mean
-        self.displacement_deviation[stage - 1] = torch.where(number > 1, deviation, _UNMEASURED)
 
     def _cascade(self, images: Tensor, plan: list[int], flip_average: bool) -> PoseOutput:
         """Every stage in turn on the model's own estimates; `plan[s - 1]`: the stage that stage s refines."""
@@ -204,7 +209,8 @@ class DeepPose(nn.Module):
     def _displaced_boxes(self, stage: int, encoded: EncodedKeypoints, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Boxes [B, K, 4] off the truth as the stage before errs, and whether each still holds its keypoint [B, K]; `size`: H, W."""
         diameters = torso_px(encoded.points, encoded.labelled, self.torso, size)  # [B]
-        factors = (_SIZE_DEVIATION * torch.randn_like(diameters)).exp().clamp(_SMALLEST_SIZE, _LARGEST_SIZE)
+        logs = self.size_mean[stage - 1] + self.size_deviation[stage - 1] * torch.randn_like(diameters)
+        factors = logs.exp().clamp(1 / _LARGEST_SIZE, _LARGEST_SIZE)
         boxes = square_boxes(encoded.points, self.sigma * factors * diameters, size)
         drawn = self.displacement_mean[stage - 1] + self.displacement_deviation[stage - 1] * torch.randn_like(encoded.points)
         off = drawn * diameters[:, None, None] / (boxes[..., 2:3] * size[1])  # [B, K, 2] torso diameters -> shares of the box
@@ -219,14 +225,23 @@ class DeepPose(nn.Module):
         spread = None if output.spread is None else output.spread.gather(1, index).view(*places.shape, 2)
         return boxes[..., :2] + own * boxes[..., 2:], spread
 
-    def _errors(self, images: Tensor, encoded: EncodedKeypoints) -> tuple[Tensor, Tensor]:
-        """How far each stage's estimates lie from the truth in torso diameters [B, S, K, 2], and which of them count [B, K]."""
-        height, width = images.shape[2:]
-        diameters = torso_px(encoded.points, encoded.labelled, self.torso, (height, width))  # [B]
-        off = self(images).stages.float() - encoded.points[:, None]
-        off_px = torch.stack([off[..., 0] * width, off[..., 1] * height], dim=-1)
-        usable = encoded.labelled & (diameters > 0)[:, None]
-        return off_px / diameters.clamp(min=1e-6)[:, None, None, None], usable
+    def _errors(self, images: Tensor, encoded: EncodedKeypoints) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """How far each stage errs from the truth: its estimates and its torsos.
+
+        Returns: in torso diameters [B, S, K, 2], which of them count [B, K]; the logarithm of found over true torso diameters [B, S], and
+            of whom these count [B].
+        """
+        size = (images.shape[2], images.shape[3])
+        diameters = torso_px(encoded.points, encoded.labelled, self.torso, size)  # [B]
+        stages = self(images).stages.float()
+        off = stages - encoded.points[:, None]
+        off_px = torch.stack([off[..., 0] * size[1], off[..., 1] * size[0]], dim=-1)
+        known = diameters.clamp(min=1e-6)
+        everywhere = torch.ones_like(encoded.labelled)
+        found = torch.stack([torso_px(points, everywhere, self.torso, size) for points in stages.unbind(dim=1)], dim=1)  # [B, S]
+        logs = (found / known[:, None]).clamp(1 / _LARGEST_SIZE, _LARGEST_SIZE).log()
+        is_sized = encoded.labelled[:, self.torso[0]] & encoded.labelled[:, self.torso[1]] & (diameters > 0)
+        return off_px / known[:, None, None, None], encoded.labelled & (diameters > 0)[:, None], logs, is_sized
 
     def _whole(self, images: Tensor) -> Tensor:
         if images.shape[2:] == (self.input_size, self.input_size):
@@ -244,18 +259,14 @@ class DeepPose(nn.Module):
         return max(training, default=0)
 
     def _stage_of(self, train: str | tuple[str, ...]) -> int:
-        names = {train} if isinstance(train, str) else set(train)
-        stages = {name.partition(".")[0] for name in names}
-        known = [f"stage{n}" for n in range(1, self.num_stages + 1)]
         if self.num_stages == 1:
             return 1
-        if len(stages) != 1 or not stages <= set(known):
-            raise ConfigError(
-                f"fit.phases: model deeppose trains its {self.num_stages} stages one after the other, "
-                f"but a phase trains {', '.join(sorted(names))}; write one phase for each of {', '.join(known)}"
-            )
-        stage = known.index(stages.pop()) + 1
         prepared = 1 + sum(start > 0 for start in self.starts[1:].tolist())
-        if stage > prepared + 1:
-            raise ConfigError(f"fit.phases: stage{stage} is trained before stage{prepared + 1}, which it refines; put that phase before it")
-        return stage
+        return stage_to_train(train, self.num_stages, prepared)
+
+
+def _mean_and_deviation(number: Tensor, total: Tensor, squares: Tensor, unmeasured: float) -> tuple[Tensor, Tensor]:
+    """From how many were measured, their sum and that of their squares, all of one shape; `unmeasured`: the deviation of fewer than two."""
+    mean = total / number.clamp(min=1)
+    deviation = (squares / number.clamp(min=1) - mean.square()).clamp(min=0).sqrt()
+    return mean, torch.where(number > 1, deviation, unmeasured)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from toolkit.config.run_config import ComponentConfig, RunConfig
+from toolkit.errors import ConfigError
 
 
 def config_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
@@ -27,19 +28,29 @@ def config_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "loss", f"rle needs a network that gives deviations; set {owner}.likelihood to true, or choose loss keypoint_l1"
 
 
-def _phase_problems(config: RunConfig, count: int) -> Iterator[tuple[str, str]]:
-    """Stages are trained one after the other; a run that begins with a whole cascade's weights (`pretrained`) may begin anywhere."""
+def stage_to_train(train: str | tuple[str, ...], count: int, prepared: int) -> int:
+    """Which of a cascade's `count` stages a phase trains, counted from 1; `prepared`: how many can be used when it begins.
+
+    Raises: ConfigError if it trains none, several, or one whose forerunner is not prepared.
+    """
+    names = {train} if isinstance(train, str) else set(train)
+    stages = {name.partition(".")[0] for name in names}
     known = [f"stage{number}" for number in range(1, count + 1)]
-    latest = count if config.pretrained else 0
+    if len(stages) != 1 or not stages <= set(known):
+        raise ConfigError(f"a phase of deeppose trains one of {', '.join(known)}, not {', '.join(sorted(names))}; write a phase for each")
+    stage = known.index(stages.pop()) + 1
+    if stage > prepared + 1:
+        missing = f"stage{prepared + 1}"
+        raise ConfigError(f"stage{stage} refines the stages before it, but {missing} is not trained then; put a phase for it first")
+    return stage
+
+
+def _phase_problems(config: RunConfig, count: int) -> Iterator[tuple[str, str]]:
+    prepared = count if config.pretrained else 0  # a whole cascade's weights may go on anywhere
     for number, phase in enumerate(config.fit.phases):
-        names = {phase.train} if isinstance(phase.train, str) else set(phase.train)
-        stages = {name.partition(".")[0] for name in names}
-        path = f"fit.phases.{number}.train"
-        if len(stages) != 1 or not stages <= set(known):
-            trained = ", ".join(sorted(names))
-            yield path, f"is {trained}, but the {count} stages of deeppose are trained one after the other; write one of {', '.join(known)}"
-            continue
-        stage = known.index(stages.pop()) + 1
-        if stage > latest + 1:
-            yield path, f"is stage{stage}, which refines stage{latest + 1}; put a phase that trains stage{latest + 1} before it"
-        latest = max(latest, stage)
+        try:
+            stage = stage_to_train(phase.train, count, prepared)
+        except ConfigError as error:
+            yield f"fit.phases.{number}.train", str(error)
+        else:
+            prepared = max(prepared, 1) if stage == 1 else stage  # those after it refined what it was

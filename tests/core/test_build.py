@@ -59,11 +59,19 @@ def test_lists_that_have_batched_twins_run_on_the_device_engine(build: Callable[
 
 
 @pytest.mark.parametrize(("only", "count"), [("test", 15), ("validation", 6)])
-def test_to_evaluate_one_part_no_other_is_read(build: Callable[..., Any], only: Split, count: int) -> None:
+def test_to_evaluate_one_part_no_other_is_read(build: Callable[..., Any], only: Split, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, _ = build()
+    shapes, read = type(whole.data.parts["train"].dataset), []
+    original = shapes.__getitem__
+
+    def noted(data: Any, index: int) -> Any:
+        read.append(original(data, index).id)
+        return original(data, index)
+
+    monkeypatch.setattr(shapes, "__getitem__", noted)
     run, lines = build(only=only)
+    assert tuple(read) == whole.data.parts[only].prepared.ids(np.arange(count))
     assert [*run.loaders] == [*run.data.parts] == [only]
-    assert run.data.parts[only].prepared.ids(np.arange(count)) == whole.data.parts[only].prepared.ids(np.arange(count))
     assert run.info == whole.info
     assert lines == [f"device engine on cpu: nothing random to do; {count} pictures of 16x16x3 (0 MiB) in memory"]
 

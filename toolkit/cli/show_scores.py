@@ -22,10 +22,7 @@ def show_result(result: RunResult) -> None:
 
 
 def show_scores(scores: Mapping[str, float], undefined: Mapping[str, str], *, as_json: bool = False) -> None:
-    """One line per score and per reason that leaves scores undefined; with `as_json` one JSON object.
-
-    Scores whose names end in `_count` are whole numbers.
-    """
+    """One line per score and per reason that leaves scores undefined; with `as_json` one JSON object."""
     if not _is_main_process():
         return
     if as_json:
@@ -33,7 +30,7 @@ def show_scores(scores: Mapping[str, float], undefined: Mapping[str, str], *, as
         return
     width = max(map(len, scores), default=0)
     for name, value in scores.items():
-        print(f"{name:<{width}}  {value:,.0f}" if name.endswith("_count") else f"{name:<{width}}  {value:.4f}")
+        print(f"{name:<{width}}  {value:,}" if isinstance(value, int) else f"{name:<{width}}  {value:.4f}")
     for reason in dict.fromkeys(undefined.values()):
         names = [name for name, its_reason in undefined.items() if its_reason == reason]
         print(f"undefined, since {reason}: {', '.join(names)}")

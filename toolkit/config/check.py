@@ -10,7 +10,7 @@ from typing import Any, assert_never
 from toolkit.config.merge import COMPOSED_MODEL, without
 from toolkit.config.nodes import Node, Position, Problem
 from toolkit.config.run_config import ComponentConfig, RunConfig
-from toolkit.errors import ConfigError
+from toolkit.errors import ConfigError, PluginError
 from toolkit.extension.leaf import Leaf, closest, did_you_mean, shown
 from toolkit.extension.registry import Component, Registry, UnknownNameError
 from toolkit.extension.schema import (
@@ -116,8 +116,14 @@ class _Checker:
 
     def _fitting(self, root: _Spot, config: RunConfig) -> RunConfig:
         """The config, once its task has told what does not go together in it."""
-        problems_of = getattr(config.task.component.factory, "config_problems", None)
-        for path, message in problems_of(config) if problems_of else ():
+        task = config.task.component
+        problems_of = getattr(task.factory, "config_problems", None)
+        try:
+            problems = list(problems_of(config)) if problems_of else []
+        except Exception as error:
+            what = f"config_problems failed: {type(error).__name__}: {error}"
+            raise PluginError(f"{config.task.position}: task '{task.name}' of {task.origin}: {what}") from error
+        for path, message in problems:
             self._problem(root.deepest(path.split(".")), message)
         return config
 

@@ -106,7 +106,7 @@ class Scorekeeper:
                     elif not math.isfinite(score):  # a model that has diverged; JSON has no such number
                         undefined[full_name] = f"the metric gave {float(score)}"
                     else:
-                        scores[full_name] = float(score)
+                        scores[full_name] = score if isinstance(score, int) else float(score)  # counts stay whole
         return scores, undefined
 
     def _mean_losses(self, processes: Processes) -> tuple[dict[str, float], dict[str, str]]:

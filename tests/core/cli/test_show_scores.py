@@ -19,5 +19,5 @@ def test_undefined_scores_stand_below_the_others_one_line_for_each_reason(capsys
 
 
 def test_counts_are_whole_numbers(capsys: pytest.CaptureFixture[str]) -> None:
-    show_scores({"test/errors_30_min_count": 1289.0, "test/mean": 2.0}, {})
-    assert capsys.readouterr().out.splitlines() == ["test/errors_30_min_count  1,289", "test/mean                 2.0000"]
+    show_scores({"test/errors": 1289, "test/pixels": 2000.0}, {})
+    assert capsys.readouterr().out.splitlines() == ["test/errors  1,289", "test/pixels  2000.0000"]

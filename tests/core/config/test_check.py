@@ -62,6 +62,13 @@ def test_what_a_task_says_of_parts_that_do_not_fit_is_told_with_its_place(regist
     assert asked == [3]  # not asked where a part is wrong
 
 
+def test_a_task_that_fails_to_look_at_a_config_is_named(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry.find("task", "pose").factory, "config_problems", lambda config: {}["stages"], raising=False)
+    message = r"^configs/pose\.yaml:1:1: task 'pose' of .*toolkit-pose.*: config_problems failed: KeyError: 'stages'$"
+    with pytest.raises(PluginError, match=message):
+        check(SHORT, registry)
+
+
 def test_a_single_problem_is_a_single_line(registry: Registry) -> None:
     assert told(SHORT + "seed: -1\n", registry) == "configs/pose.yaml:5:1: seed: input should be greater than or equal to 0, got -1"
 

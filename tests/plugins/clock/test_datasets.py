@@ -160,6 +160,22 @@ def test_bad_rows_of_a_table_are_all_named(tmp_path: Path) -> None:
         ClockFolder("train", root=str(tmp_path))
 
 
+def test_rows_that_a_spreadsheet_left_empty_are_no_rows(tmp_path: Path) -> None:
+    write_folder(tmp_path, ["a.png,12,0", ",,", "b.png,3,59", " , ,"])
+    assert len(ClockFolder("train", root=str(tmp_path))) + len(ClockFolder("test", root=str(tmp_path))) == 2
+
+
+def test_of_many_bad_rows_twenty_are_spelt_out(tmp_path: Path) -> None:
+    write_arrays(tmp_path, np.full((30, 2), 60))
+    np.save(tmp_path / "images.npy", np.zeros((30, 4, 6), np.uint8))
+    with pytest.raises(DataError, match=r"30 of 30 labels are no time: row 0 is 60:60, .*, row 19 is 60:60, and 10 more; expected"):
+        ClockArrays("train", root=str(tmp_path))
+    write_arrays(tmp_path, split=range(5))
+    np.save(tmp_path / "split.npy", np.arange(5) + 100)
+    with pytest.raises(DataError, match=r"split.npy: holds 100, 101, 102, 103, 104; expected 0 \(train\)"):
+        ClockArrays("train", root=str(tmp_path))
+
+
 @pytest.mark.parametrize("again", ["a.png", "./a.png"])
 def test_a_file_that_could_be_trained_with_and_tested_on_is_refused(tmp_path: Path, again: str) -> None:
     write_folder(tmp_path, ["a.png,12,0", "b.png,3,59", f"{again},12,0"])

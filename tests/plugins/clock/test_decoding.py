@@ -36,6 +36,23 @@ def joint(output: ClockOutput) -> int:
     return int(TASK.decode(output, torch.eye(3)[None]).time_min)
 
 
+def test_the_coupling_is_the_tasks_option() -> None:
+    wavering = heads({3: 0.45, 4: 0.55}, {59: 0.95})
+    assert joint(wavering) == 239  # a hand that seems to be near 4 o'clock, with 59 minutes
+    alone = ClockTask(ClockInfo((1, 8, 8)), coupling_hours=0).decode(wavering, torch.eye(3)[None])
+    assert alone.time_min.tolist() == [299]
+
+
+def test_what_evaluation_made_first_can_be_used_in_training() -> None:
+    for made_once in (circular_distances, hour_as_seen):
+        made_once.cache_clear()
+    with torch.inference_mode():
+        joint(heads({3: 0.5}, {59: 0.5}))
+    output = HandLogits(torch.zeros(1, 12, requires_grad=True), torch.zeros(1, 60, requires_grad=True))
+    TASK.decode(output, torch.eye(3)[None]).error_min_expected.sum().backward()
+    assert output.hour.grad is not None
+
+
 def test_distances_go_the_short_way_round_the_12_hour_circle() -> None:
     distances = circular_distances(CPU)
     assert distances[719, 1] == 2  # 11:59 and 0:01

@@ -262,6 +262,48 @@ def test_all_clocks_of_the_single_style_have_the_same_hands(styles: Any, differe
     assert len({hands(seed) for seed in range(20)}) == different
 
 
+def _outlines_of_hands(stock: Stock, seed: int) -> list[np.ndarray]:
+    """Of perhaps a second hand, the hour hand and the minute hand, in dial units."""
+    from toolkit_clock import synthetic
+
+    dial, drawn = synthetic._Dial(stock, PLAIN, 64, 1, np.random.default_rng(seed)), []
+    dial._fill = lambda polygons, colour: drawn.extend(polygons)  # type: ignore[method-assign]
+    dial.hands(100)
+    return drawn[:-1]  # without the cap
+
+
+def _length(polygon: np.ndarray) -> float:
+    return float(np.linalg.norm(polygon, axis=1).max())
+
+
+def test_a_person_can_tell_the_hands_apart() -> None:
+    bars = dataclasses.replace(STOCKS["train"], hands=("bar",), tail=(0.0, 0.0))
+    clocks = [_outlines_of_hands(bars, seed) for seed in range(60)]
+    assert {len(hands) for hands in clocks} == {2, 3}
+    for *second, hour, minute in clocks:
+        assert 0.49 < _length(hour) / _length(minute) < 0.67
+        width = cv2.contourArea(minute.astype(np.float32)) / _length(minute)
+        for hand in second:
+            assert cv2.contourArea(hand.astype(np.float32)) / _length(hand) < 0.3 * width
+
+
+@pytest.mark.parametrize("nuisance", ["light", "noise", "clutter"])
+def test_each_nuisance_changes_pictures(nuisance: str) -> None:
+    none = {"light": 0.0, "noise": 0.0, "clutter": 0.0}
+    plain, changed = (SyntheticClocks("train", **strengths, image_size=48) for strengths in (none, none | {nuisance: 1.0}))
+    assert sum((plain[i].image != changed[i].image).any() for i in range(20)) > 10
+
+
+def test_tilted_dials_are_foreshortened() -> None:
+    def roundness(tilt_deg: float) -> list[float]:
+        data = SyntheticClocks("train", tilt_deg=tilt_deg, image_size=64)
+        shapes = [np.linalg.svd(_dial_of(data, index).to_pixels[:2, :2], compute_uv=False) for index in range(20)]
+        return [float(short / long) for long, short in shapes]
+
+    assert min(roundness(0)) > 0.999
+    assert min(roundness(60)) < 0.7  # cos 60 degrees is 0.5
+
+
 def test_stretching_keeps_the_hands_of_the_single_style() -> None:
     stock, nuisances = STOCKS["single"], SyntheticClocks("train").nuisances
     for index in range(100):

@@ -60,6 +60,11 @@ def test_a_mirrored_dial_is_refused_with_the_reason_and_a_turned_one_keeps_its_t
         target.moved(None, None, torch.tensor([False, True]))
 
 
+def test_the_caption_grows_with_the_picture() -> None:
+    drawn = TASK.draw(torch.zeros(3, 600, 1000, dtype=torch.uint8), prediction(239, 239), None)
+    assert drawn.shape == (3, 600 + 120, 1000)
+
+
 @pytest.mark.parametrize(("truth", "color"), [(239, "green"), (241, "amber"), (299, "red"), (None, "grey")])
 def test_the_caption_is_green_where_exact_amber_within_five_minutes_else_red(truth: int | None, color: str) -> None:
     image = torch.full((3, 28, 28), 128, dtype=torch.uint8)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.plugins.pose.networks import HIP, INFO, Tiny, mirrored, people
+from tests.plugins.pose.networks import HIP, INFO, SHOULDER, Tiny, mirrored, people
 from toolkit.data.sample import Batch
 from toolkit.errors import ConfigError
 from toolkit_pose.cascade import DeepPose
@@ -112,14 +112,36 @@ def test_training_boxes_lie_off_the_truth_as_the_measured_displacements_do() -> 
     np.testing.assert_allclose(displaced.reshape(-1, 2).std(axis=0), [0.05, 0.2], atol=0.02)
 
 
-def test_training_boxes_of_a_person_have_one_size_that_is_drawn_around_sigma_torso_diameters() -> None:
+def test_sizes_are_measured_as_found_over_true_torsos_of_those_whose_torso_is_labelled() -> None:
+    model = cascade(stages=2).eval()
+    images, encoded = people(40)
+    encoded.labelled[:10, SHOULDER] = False
+    stage: Any = model.get_submodule("stage1")
+    with torch.no_grad():
+        last = [module for module in stage.head.modules() if isinstance(module, nn.Linear)][-1]
+        last.weight.mul_(100)  # or all would be found alike
+        last.bias[2 * HIP : 2 * HIP + 2] += torch.tensor([0.15, 0.2])  # and as small as they may be
+        model.prepare_phase("stage2", batches((images, encoded)))
+        found = stage(nn.functional.interpolate(images, (16, 16), mode="bilinear")).stages[10:, 0].numpy() * 32  # pixels
+    torso = np.linalg.norm(found[:, SHOULDER] - found[:, HIP], axis=1)
+    longer_side = (found.max(axis=1) - found.min(axis=1)).max(axis=1)
+    logs = np.log(np.clip(np.maximum(torso, 0.28 * longer_side) / TORSO_PX, 0.5, 2.0))
+    assert logs.std() > 0.02
+    assert float(model.size_mean[1]) == pytest.approx(logs.mean(), abs=1e-4)
+    assert float(model.size_deviation[1]) == pytest.approx(logs.std(), abs=1e-4)
+
+
+def test_training_boxes_of_a_person_have_one_size_that_is_drawn_as_found_torsos_are() -> None:
     model = learning(prepared(cascade(sigma=4.0), 2), 2)
+    model.size_mean[1], model.size_deviation[1] = -0.1, 0.2
     torch.manual_seed(1)
     sizes = model(*people(2000)).boxes[:, 0, :, 2].numpy() * 32 / (4.0 * TORSO_PX)  # [2000, 14]
     assert np.ptp(sizes, axis=1).max() < 1e-6
-    assert (sizes.min(), sizes.max()) == pytest.approx((0.6, 1.4), abs=1e-5)
     quartiles = np.percentile(sizes[:, 0], [25, 50, 75])
-    assert quartiles == pytest.approx(np.exp([-0.2 * 0.6745, 0.0, 0.2 * 0.6745]), abs=0.02)
+    assert quartiles == pytest.approx(np.exp([-0.1 - 0.2 * 0.6745, -0.1, -0.1 + 0.2 * 0.6745]), abs=0.02)
+    model.size_deviation[1] = 2.0
+    sizes = model(*people(200)).boxes[:, 0, 0, 2].numpy() * 32 / (4.0 * TORSO_PX)
+    assert (sizes.min(), sizes.max()) == pytest.approx((0.5, 2.0), abs=1e-5)
 
 
 def holding(output: PoseOutput, encoded: EncodedKeypoints) -> Tensor:
@@ -130,7 +152,7 @@ def holding(output: PoseOutput, encoded: EncodedKeypoints) -> Tensor:
 
 def test_keypoints_that_are_moved_out_of_their_boxes_are_not_learnt() -> None:
     model = learning(prepared(cascade(), 2), 2)
-    model.displacement_deviation[1] = 1.0
+    model.displacement_deviation[1], model.size_mean[1] = 1.0, 0.0
     images, encoded = people(50)
     output = model(images, encoded)
     assert torch.equal(output.counted, holding(output, encoded))
@@ -139,7 +161,7 @@ def test_keypoints_that_are_moved_out_of_their_boxes_are_not_learnt() -> None:
 
 def test_with_fewer_crops_labelled_keypoints_that_lie_in_their_boxes_are_worked_on() -> None:
     model = learning(prepared(cascade(crops=3), 2), 2)
-    model.displacement_deviation[1] = 1.0
+    model.displacement_deviation[1], model.size_mean[1], model.size_deviation[1] = 0.6, 0.0, 0.0
     images, encoded = people(50)
     labelled = torch.zeros(50, 14, dtype=torch.bool)
     labelled[:, [1, 5, 8, 9]] = True
@@ -226,12 +248,9 @@ def test_what_was_prepared_is_saved_with_the_weights() -> None:
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        (
-            "all",
-            "model deeppose trains its 3 stages one after the other, but a phase trains all; write one phase for each of stage1, ",
-        ),
-        (("stage1", "stage2"), "but a phase trains stage1, stage2; write one phase for each"),
-        ("stage3", "stage3 is trained before stage2, which it refines; put that phase before it"),
+        ("all", "^a phase of deeppose trains one of stage1, stage2, stage3, not all; write a phase for each"),
+        (("stage1", "stage2"), "trains one of stage1, stage2, stage3, not stage1, stage2;"),
+        ("stage3", "^stage3 refines the stages before it, but stage2 is not trained then; put a phase for it first"),
     ],
 )
 def test_phases_that_cannot_train_a_cascade_are_refused(train: Any, message: str) -> None:

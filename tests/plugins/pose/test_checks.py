@@ -18,34 +18,49 @@ def check(*trained: str, model: str = CASCADE, loss: str = "keypoint_l2", more: 
     return check_config(read_text(text, "pose.yaml"), load_plugins().registry)
 
 
-@pytest.mark.parametrize("trained", [["stage1"], ["stage1", "stage2", "stage3"], ["stage1", "stage1", "stage2.head", "stage1", "stage3"]])
+@pytest.mark.parametrize(
+    "trained",
+    [
+        ["stage1"],
+        ["stage1", "stage2", "stage3"],
+        ["stage1", "stage1", "stage2.head", "stage1", "stage3"],
+        ["stage1", "stage2", "stage3", "stage2", "stage3"],
+    ],
+)
 def test_stages_one_after_the_other_pass(trained: list[str]) -> None:
     check(*trained)
+
+
+TOO_EARLY = "refines the stages before it, but {} is not trained then; put a phase for it first"
+NO_STAGE = "a phase of deeppose trains one of stage1, stage2, stage3, not {}; write a phase for each"
 
 
 @pytest.mark.parametrize(
     ("trained", "line", "message"),
     [
-        (["stage1", "stage3"], 8, "fit.phases.1.train: is stage3, which refines stage2; put a phase that trains stage2 before it"),
-        (["stage2"], 7, "fit.phases.0.train: is stage2, which refines stage1; put a phase that trains stage1 before it"),
-        (
-            ["[stage1, stage2]"],
-            7,
-            "fit.phases.0.train: is stage1, stage2, but the 3 stages of deeppose are trained one after the other; "
-            "write one of stage1, stage2, stage3",
-        ),
-        (["stage1", "all"], 8, "fit.phases.1.train: is all, but the 3 stages of deeppose"),
-        (["stage1", "stage2", "stage3", "stage4"], 10, "fit.phases.3.train: is stage4, but the 3 stages of deeppose"),
+        (["stage1", "stage3"], 8, "fit.phases.1.train: stage3 " + TOO_EARLY.format("stage2")),
+        (["stage3"], 7, "fit.phases.0.train: stage3 " + TOO_EARLY.format("stage1")),
+        (["[stage1, stage2]"], 7, "fit.phases.0.train: " + NO_STAGE.format("stage1, stage2")),
+        (["stage1", "all"], 8, "fit.phases.1.train: " + NO_STAGE.format("all")),
+        (["stage1", "stage2", "stage3", "stage4"], 10, "fit.phases.3.train: " + NO_STAGE.format("stage4")),
     ],
 )
 def test_a_phase_that_trains_no_stage_several_or_one_too_early_is_told_with_its_line(trained: list[str], line: int, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         check(*trained)
-    assert str(caught.value).startswith(f"pose.yaml:{line}:34: {message}")
+    assert str(caught.value) == f"pose.yaml:{line}:34: {message}"
+
+
+def test_a_stage_that_is_trained_again_puts_those_after_it_back() -> None:
+    four = CASCADE.replace("stages: 3", "stages: 4")
+    check("stage1", "stage2", "stage3", "stage4", model=four)
+    message = r"pose\.yaml:11:34: fit\.phases\.4\.train: stage4 refines the stages before it, but stage3 is not trained then"
+    with pytest.raises(ConfigError, match=message):
+        check("stage1", "stage2", "stage3", "stage2", "stage4", model=four)
 
 
 def test_a_phase_that_names_no_part_trains_all_stages_and_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^pose\.yaml:7:5: fit\.phases\.0\.train: is all, but the 3 stages"):
+    with pytest.raises(ConfigError, match=r"^pose\.yaml:7:5: fit\.phases\.0\.train: a phase of deeppose trains one of .*, not all;"):
         check("")
 
 
