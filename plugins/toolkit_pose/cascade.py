@@ -165,8 +165,8 @@ class DeepPose(nn.Module):
             logs = torch.where(sized[:, None], logs, 0).double()  # [B, S]
             sizes += torch.stack([sized[:, None].expand_as(logs).double(), logs, logs.square()]).sum(dim=1)
         best = int(right.argmax())
-        self.displacement_mean[stage - 1], self.displacement_deviation[stage - 1] = _mean_and_deviation(*sums[:, best], _UNMEASURED)
-        self.size_mean[stage - 1], self.size_deviation[stage - 1] = _mean_and_deviation(*sizes[:, best], _UNMEASURED_SIZE)
+        self.displacement_mean[stage - 1], self.displacement_deviation[stage - 1] = _mean_and_deviation(sums[:, best], _UNMEASURED)
+        self.size_mean[stage - 1], self.size_deviation[stage - 1] = _mean_and_deviation(sizes[:, best], _UNMEASURED_SIZE)
         self.starts[stage - 1] = best + 1
         if self.start_from_previous and is_new:
             self._stage(stage).backbone.load_state_dict(self._stage(stage - 1).backbone.state_dict())
@@ -265,8 +265,9 @@ class DeepPose(nn.Module):
         return stage_to_train(train, self.num_stages, prepared)
 
 
-def _mean_and_deviation(number: Tensor, total: Tensor, squares: Tensor, unmeasured: float) -> tuple[Tensor, Tensor]:
-    """From how many were measured, their sum and that of their squares, all of one shape; `unmeasured`: the deviation of fewer than two."""
+def _mean_and_deviation(sums: Tensor, unmeasured: float) -> tuple[Tensor, Tensor]:
+    """[3, ...] how many were measured, their sum and that of their squares -> [...] twice; `unmeasured`: the deviation of fewer than two."""
+    number, total, squares = sums
     mean = total / number.clamp(min=1)
     deviation = (squares / number.clamp(min=1) - mean.square()).clamp(min=0).sqrt()
     return mean, torch.where(number > 1, deviation, unmeasured)

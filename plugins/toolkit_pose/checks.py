@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from toolkit.config.run_config import ComponentConfig, RunConfig
 from toolkit.errors import ConfigError
@@ -20,7 +19,7 @@ def config_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     head = head if isinstance(head, ComponentConfig) and head.name in ("keypoints", "heatmap") else None
     if model.name != "deeppose" and head is None:
         return
-    gives: dict[str, Any] = model.options if head is None else head.options
+    gives = model.options if head is None else head.options
     if config.loss.name == "heatmap" and (head is None or head.name != "heatmap"):
         yield "loss", "heatmap needs heat maps of the whole picture; use model pose_net with the head heatmap, or loss keypoint_l1"
     if config.loss.name == "rle" and not gives["likelihood"]:
