@@ -266,7 +266,7 @@ class DeepPose(nn.Module):
 
 
 def _mean_and_deviation(sums: Tensor, unmeasured: float) -> tuple[Tensor, Tensor]:
-    """[3, ...] how many were measured, their sum and that of their squares -> [...] twice; `unmeasured`: the deviation of fewer than two."""
+    """[3, ...] number, sum and sum of squares of what was measured -> [...] twice; `unmeasured`: the deviation of fewer than two."""
     number, total, squares = sums
     mean = total / number.clamp(min=1)
     deviation = (squares / number.clamp(min=1) - mean.square()).clamp(min=0).sqrt()
