@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from toolkit.build import Run, build_component, build_run
+from toolkit.build import Run, build_run
+from toolkit.components import build_component
 from toolkit.config import load_config
 from toolkit.config.run_config import PhaseConfig
 from toolkit.data.device_engine import plan_for

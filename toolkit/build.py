@@ -1,17 +1,4 @@
-"""RunConfig -> objects: the only file that joins the floors.
-
-What the toolkit supplies to each kind of component, before the options:
-
-| kind | supplied |
-|---|---|
-| task, model, loss, metric, plot, batch_transform | info |
-| dataset | split |
-| backbone | input_shape: C, H, W |
-| head | in_shape: C, H, W of the backbone built before it, info |
-| transform | - |
-| optimizer | params |
-| schedule | steps |
-"""
+"""RunConfig -> a run: the only file that joins the floors."""
 
 from __future__ import annotations
 
@@ -28,8 +15,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import nn
 
+from toolkit.components import build_component, build_dataset, build_with_parts
 from toolkit.config.nodes import Position
-from toolkit.config.run_config import ComponentConfig, FitConfig, RunConfig, ValidationConfig
+from toolkit.config.run_config import FitConfig, RunConfig, ValidationConfig
 from toolkit.data.cache import Cache
 from toolkit.data.device_engine import DeviceLoader, plan_for
 from toolkit.data.device_transforms import Refusal
@@ -41,12 +29,12 @@ from toolkit.data.sample import DataInfo, Dataset, Pixels, Sample, Split
 from toolkit.data.split import validation_indices
 from toolkit.data.transforms import TransformList
 from toolkit.data.worker_engine import WorkerLoader
-from toolkit.errors import ConfigError, DataError, PluginError, ToolkitError
+from toolkit.errors import ConfigError, DataError
 from toolkit.evaluation.evaluate import Loss, Pass
 from toolkit.evaluation.evaluation import Evaluation
 from toolkit.evaluation.metrics import Metric
 from toolkit.extension.discovery import Plugins
-from toolkit.models.model import Shape, count_parameters, output_shape
+from toolkit.models.model import count_parameters
 from toolkit.models.weights import load_pretrained, require_weights
 from toolkit.task import Task
 from toolkit.training.fit import BatchTransform, Job
@@ -205,63 +193,6 @@ def build_run(
             loaders=loaders,
             mix=[build_component(transform, info) for transform in config.transforms.batch],
         )
-
-
-def build_component(config: ComponentConfig, *supplied: Any) -> Any:
-    """Call a component that has no nested ones.
-
-    Raises: PluginError where the component itself fails, naming it; a ToolkitError of its own passes.
-    """
-    return _call(config, supplied, config.options)
-
-
-def build_dataset(config: ComponentConfig, split: Split) -> Dataset[Any]:
-    """A data set; those nested in it are built for the same split."""
-    options: dict[str, Any] = {}
-    for name, value in config.options.items():
-        if isinstance(value, tuple) and any(isinstance(item, ComponentConfig) for item in value):
-            options[name] = tuple(build_dataset(item, split) for item in value)
-        else:
-            options[name] = value
-    dataset: Dataset[Any] = _call(config, (split,), options)
-    return dataset
-
-
-def build_with_parts(config: ComponentConfig, info: DataInfo, *supplied: Any) -> Any:
-    """Call a component whose options may be components; those are built first, in the order of the signature.
-
-    A head is given the output shape of the backbone built before it.
-    """
-    shape = info.input_shape
-    options: dict[str, Any] = {}
-    for name, value in config.options.items():
-        if isinstance(value, ComponentConfig):
-            options[name], shape = _build_part(value, info, shape)
-        elif isinstance(value, tuple) and any(isinstance(item, ComponentConfig) for item in value):
-            options[name] = tuple(_build_part(item, info, shape)[0] for item in value)
-        else:
-            options[name] = value
-    return _call(config, supplied, options)
-
-
-def _build_part(config: ComponentConfig, info: DataInfo, shape: Shape) -> tuple[Any, Shape]:
-    """A nested component and the shape that what follows it sees."""
-    kind = config.component.kind
-    supplied: tuple[Any, ...] = {"backbone": (shape,), "head": (shape, info), "transform": ()}.get(kind, (info,))
-    part = build_with_parts(config, info, *supplied)
-    return part, output_shape(part, shape) if kind == "backbone" else shape
-
-
-def _call(config: ComponentConfig, supplied: Sequence[Any], options: Mapping[str, Any]) -> Any:
-    try:
-        return config.component.factory(*supplied, **options)
-    except ToolkitError:
-        raise
-    except Exception as error:
-        component = config.component
-        raise PluginError(
-            f"{config.position}: {component.kind} '{component.name}' of {component.origin} failed: {type(error).__name__}: {error}"
-        ) from error
 
 
 def _read_data(config: RunConfig, on_reading: Callable[[str], None], only: Split | None) -> Data:

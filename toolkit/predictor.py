@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from toolkit.build import build_component, build_with_parts, eval_transforms
+from toolkit.build import eval_transforms
+from toolkit.components import build_component, build_with_parts
 from toolkit.config import load_config
 from toolkit.data.images import SUFFIXES, is_image_name, read_image, write_png
 from toolkit.data.sample import Pixels, Sample, Target

@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from toolkit.build import build_dataset, build_with_parts, eval_transforms, info_of
+from toolkit.build import eval_transforms, info_of
+from toolkit.components import build_dataset, build_with_parts
 from toolkit.config import load_config
 from toolkit.config.run_config import ComponentConfig
 from toolkit.extension.discovery import load_plugins

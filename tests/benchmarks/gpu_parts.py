@@ -176,7 +176,7 @@ def _run(settings: Settings, of: str, out: Path, more: Sequence[str]) -> bool:
 
 def _is_drawn(of: str) -> bool:
     """Whether the data of a job or config are not here."""
-    from toolkit.build import build_component
+    from toolkit.components import build_component
     from toolkit.config import load_config
     from toolkit.errors import DataError
     from toolkit.extension.discovery import load_plugins

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import toolkit
-from toolkit.build import build_with_parts
+from toolkit.components import build_with_parts
 from toolkit.errors import ConfigError
 from toolkit.exporting.export import export
 from toolkit.exporting.finished import load_finished

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from toolkit.build import build_component, build_with_parts, eval_transforms
+from toolkit.build import eval_transforms
+from toolkit.components import build_component, build_with_parts
 from toolkit.config import load_config
 from toolkit.config.run_config import RunConfig
 from toolkit.data.sample import DataInfo, Sample
