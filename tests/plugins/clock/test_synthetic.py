@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import cv2
 import matplotlib
@@ -267,8 +268,8 @@ def _outlines_of_hands(stock: Stock, seed: int) -> list[np.ndarray]:
     from toolkit_clock import synthetic
 
     dial, drawn = synthetic._Dial(stock, PLAIN, 64, 1, np.random.default_rng(seed)), []
-    dial._fill = lambda polygons, colour: drawn.extend(polygons)  # type: ignore[method-assign]
-    dial.hands(100)
+    with mock.patch.object(dial, "_fill", lambda polygons, colour: drawn.extend(polygons)):
+        dial.hands(100)
     return drawn[:-1]  # without the cap
 
 
