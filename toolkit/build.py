@@ -217,7 +217,7 @@ def _read_data(config: RunConfig, on_reading: Callable[[str], None], only: Split
             with _noted(mistakes):
                 parts["validation"] = _whole(build_dataset(config.data, "validation"), evaluation, "validation", room)
     elif only != "test":
-        kept, cut = validation_indices(len(train), config.validation)
+        kept, cut = validation_indices(len(train), config.validation, train.groups())
         with _noted(mistakes):
             if only is None:
                 ours, theirs = prepare_parts(train, (training, kept), (evaluation, cut), **room)

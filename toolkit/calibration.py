@@ -1,16 +1,18 @@
-"""What a task decides once the weights are chosen, such as a threshold, kept with them in the checkpoint."""
+"""What is decided once the weights are chosen, a threshold or which reading answers, kept with them in the checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from toolkit.build import Run
 from toolkit.data.tree import to_device, to_float32
 from toolkit.errors import ConfigError
+from toolkit.evaluation.evaluate import evaluate as evaluate_split
 from toolkit.task import Task
 from toolkit.training.checkpoint import load_checkpoint, save_checkpoint
 
@@ -30,9 +32,33 @@ def calibrate(run: Run, checkpoint: Path) -> None:
         outputs = [output for share in run.runtime.gather(list(outputs)) for output in share]
     calibration = dict(run.task.calibrate(outputs))
     run.task.use_calibration(calibration)
-    if calibration and run.runtime.is_main:
+    if calibration:
+        _add(run, checkpoint, {"calibration": calibration}, {"calibrated_on": part})
+
+
+def choose_answer(run: Run, checkpoint: Path) -> str | None:
+    """Let the task answer with the best of its readings on validation, and note that in `checkpoint`.
+
+    Returns: what was chosen from what, for the log; None if there was no choice.
+    """
+    if type(run.task).answer_with is Task.answer_with:
+        return None
+    metric = run.config.fit.select.metric.removeprefix("val/")
+    done = evaluate_split(run.model, run.loaders["validation"], run.task, run.loss, run.metrics, run.runtime)
+    scores = {name.removesuffix(f"/{metric}"): value for name, value in done.scores.items() if name.endswith(f"/{metric}")}
+    if not scores:
+        return None
+    sign = 1 if done.higher_is_better[f"{next(iter(scores))}/{metric}"] else -1
+    chosen = max(scores, key=lambda reading: sign * scores[reading])
+    run.task.answer_with(chosen)
+    _add(run, checkpoint, {}, {"answer": chosen})
+    return f"{chosen} answers, chosen by val/{metric}: " + ", ".join(f"{reading} {value:.4g}" for reading, value in scores.items())
+
+
+def _add(run: Run, checkpoint: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+    if run.runtime.is_main:
         saved = load_checkpoint(checkpoint)
-        save_checkpoint(checkpoint, {**saved.tensors, "calibration": calibration}, {**saved.state, "calibrated_on": part})
+        save_checkpoint(checkpoint, {**saved.tensors, **tensors}, {**saved.state, **state})
     run.runtime.barrier()
 
 

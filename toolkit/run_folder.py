@@ -66,7 +66,7 @@ def runtime_here(config: RuntimeConfig) -> Runtime:
 
 
 def load_chosen(model: nn.Module, task: Task[Any, Any, Any, Any], folder: RunDir, use: str) -> None:
-    """Put the chosen checkpoint's weights into the model (the moving average where there is one), its calibration into the task.
+    """Put the chosen checkpoint's weights into the model (the moving average where there is one), its calibration and answer into the task.
 
     Args:
         use: best or last.
@@ -87,3 +87,5 @@ def load_chosen(model: nn.Module, task: Task[Any, Any, Any, Any], folder: RunDir
                 f"{task.calibration_part} part; leave them as they were, or run the config again"
             )
         task.use_calibration(calibration)
+    if answer := checkpoint.state.get("answer"):
+        task.answer_with(answer)

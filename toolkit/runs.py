@@ -16,7 +16,7 @@ import yaml
 from rich.console import Console
 
 from toolkit.build import Run, build_run
-from toolkit.calibration import calibrate
+from toolkit.calibration import calibrate, choose_answer
 from toolkit.config import dump_config, load_config
 from toolkit.config.load import from_mapping
 from toolkit.config.run_config import RunConfig
@@ -283,6 +283,8 @@ def _report(built: Run, folder: RunDir, progress: Progress, state: FitState, nam
     if use == "best" and state.best and state.best["value"] is not None:
         progress.log(f"scores of epoch {state.best['epoch']} of {state.epoch}, the best {state.best['metric']} ({state.best['value']:.4g})")
     calibrate(built, folder.checkpoints / use)
+    if chosen := choose_answer(built, folder.checkpoints / use):
+        progress.log(chosen)
     for caveat in built.task.caveats:
         progress.log(caveat)
     scores: dict[str, float] = {}

@@ -91,6 +91,13 @@ class Task(ABC, Generic[TargetT, EncodedT, OutputT, PredictionT]):
     def use_calibration(self, calibration: Mapping[str, Tensor]) -> None:
         """Decode with what `calibrate` gave from now on; before, `decode` does without."""
 
+    def answer_with(self, reading: str) -> None:
+        """Let '' of `readings` be this reading from now on.
+
+        A task that overrides it has the best of its readings chosen, once, after fitting: by `fit.select.metric` on validation, the
+        first of equals. The name lives in the checkpoint. Without choice, as while the model is fitted, '' is what `decode` says.
+        """
+
     def pictures(self, prediction: PredictionT, size: tuple[int, int]) -> Mapping[str, Tensor]:
         """Further pictures of one prediction for `toolkit predict`, by name: [1 or 3, H, W] uint8. `size`: H, W of the file."""
         return {}

@@ -12,21 +12,17 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from toolkit.data.sample import Batch
-from toolkit.errors import ConfigError
 from toolkit.models.model import Backbone, output_shape
 from toolkit_pose.checks import stage_to_train
 from toolkit_pose.crops import cut_out, square_boxes, torso_px
 from toolkit_pose.heat_maps import Reading
 from toolkit_pose.models import HeatmapHead, KeypointHead, averaged
+from toolkit_pose.stage_errors import LARGEST_SIZE, UNMEASURED_PLACE, UNMEASURED_SIZE, StageErrors
 from toolkit_pose.types import EncodedKeypoints, PoseInfo, PoseOutput
 
 Width = Annotated[int, Ge(1)]
-_UNMEASURED = 0.25
-"""Deviation of displacements in torso diameters where fewer than two were measured."""
-_UNMEASURED_SIZE = 0.2
-"""Deviation of the logarithm of found over true torso diameters where fewer than two were measured."""
-_LARGEST_SIZE = 2.0
-"""Of found over true torso diameters, and of true over found ones; beyond, either is taken for this."""
+_NOT_PREPARED, _PUT_BACK = -1, -2
+"""In `DeepPose.starts`: a stage that never learnt, and one whose forerunners learnt anew since it did."""
 
 
 class Stage(nn.Module):
@@ -99,8 +95,6 @@ class DeepPose(nn.Module):
         flip_average: bool = False,
     ) -> None:
         super().__init__()
-        if heatmap is None and reading != "mean":
-            raise ConfigError(f"is {reading}, but the stages have no heat maps; set model.heatmap, or leave it out", path="model.reading")
         shape = output_shape(backbone, (info.input_shape[0], input_size, input_size))
         for number in range(1, stages + 1):
             head: KeypointHead | HeatmapHead
@@ -115,14 +109,14 @@ class DeepPose(nn.Module):
         self.start_from_previous, self.flip_average = start_from_previous, flip_average
         self.torso = info.torso
         self.register_buffer("mirror", info.mirror(), persistent=False)
-        self.register_buffer("starts", torch.tensor([0] + [-1] * (stages - 1)))
+        self.register_buffer("starts", torch.tensor([0] + [_NOT_PREPARED] * (stages - 1)))
         self.register_buffer("displacement_mean", torch.zeros(stages, count, 2))
-        self.register_buffer("displacement_deviation", torch.full((stages, count, 2), _UNMEASURED))
+        self.register_buffer("displacement_deviation", torch.full((stages, count, 2), UNMEASURED_PLACE))
         self.register_buffer("size_mean", torch.zeros(stages))
-        self.register_buffer("size_deviation", torch.full((stages,), _UNMEASURED_SIZE))
+        self.register_buffer("size_deviation", torch.full((stages,), UNMEASURED_SIZE))
         self.mirror: Tensor
         self.starts: Tensor
-        """[S] for each stage the stage (from 1) whose estimates it refines; 0: the whole picture; -1: not prepared yet."""
+        """[S] for each stage the stage (from 1) whose estimates it refines; 0: the whole picture; below 0: not to be used."""
         self.displacement_mean: Tensor
         self.displacement_deviation: Tensor
         self.size_mean: Tensor
@@ -144,29 +138,23 @@ class DeepPose(nn.Module):
     def prepare_phase(self, train: str | tuple[str, ...], batches: Iterable[Batch[Any, EncodedKeypoints]]) -> None:
         """Before stage s learns: choose the best stage so far on these validation batches and measure its displacements and sizes.
 
-        Stages are compared by the share of labelled keypoints within a fifth of a torso diameter.
+        Stages are compared by the share of labelled keypoints within a fifth of a torso diameter. Stages after s, which refined what
+        it was, are put back: they keep their weights, and are used again once phases have trained them on what it became.
 
         Raises: ConfigError if a phase trains several stages of a cascade at once, or none, or skips one.
         """
         stage = self._stage_of(train)
+        self.starts[stage:] = torch.where(self.starts[stage:] == _NOT_PREPARED, _NOT_PREPARED, _PUT_BACK)
         if stage == 1:
             return
-        is_new = bool(self.starts[stage - 1] < 0)
-        self.starts[stage - 1 :] = -1  # a second phase of this stage measures again
-        right = torch.zeros(stage - 1, device=self.starts.device, dtype=torch.float64)
-        sums = torch.zeros(3, stage - 1, *self.displacement_mean.shape[1:], device=self.starts.device, dtype=torch.float64)
-        sizes = torch.zeros(3, stage - 1, device=self.starts.device, dtype=torch.float64)
+        is_new = bool(self.starts[stage - 1] == _NOT_PREPARED)
+        self.starts[stage - 1] = _PUT_BACK  # a second phase of this stage measures again
+        errors = StageErrors(stage - 1, self.displacement_mean.shape[1], self.sigma / 2, self.torso, self.starts.device)
         for batch in batches:
-            errors, counted, logs, sized = self._errors(batch.images, batch.encoded)
-            right += ((errors.norm(dim=-1) <= 0.2) & counted[:, None]).sum(dim=(0, 2))
-            measured = (counted[:, None] & (errors.abs() <= self.sigma / 2).all(dim=-1))[..., None]  # [B, S, K, 1]
-            kept = torch.where(measured, errors, 0).double()
-            sums += torch.stack([measured.expand_as(kept).double(), kept, kept.square()]).sum(dim=1)
-            logs = torch.where(sized[:, None], logs, 0).double()  # [B, S]
-            sizes += torch.stack([sized[:, None].expand_as(logs).double(), logs, logs.square()]).sum(dim=1)
-        best = int(right.argmax())
-        self.displacement_mean[stage - 1], self.displacement_deviation[stage - 1] = _mean_and_deviation(sums[:, best], _UNMEASURED)
-        self.size_mean[stage - 1], self.size_deviation[stage - 1] = _mean_and_deviation(sizes[:, best], _UNMEASURED_SIZE)
+            errors.update(self(batch.images).stages.float(), batch.encoded, (batch.images.shape[2], batch.images.shape[3]))
+        best = errors.best()
+        self.displacement_mean[stage - 1], self.displacement_deviation[stage - 1] = errors.displacements(best)
+        self.size_mean[stage - 1], self.size_deviation[stage - 1] = errors.sizes(best)
         self.starts[stage - 1] = best + 1
         if self.start_from_previous and is_new:
             self._stage(stage).backbone.load_state_dict(self._stage(stage - 1).backbone.state_dict())
@@ -186,36 +174,42 @@ class DeepPose(nn.Module):
             places = torch.arange(before.shape[1], device=images.device).expand(len(images), -1)
             refined, spread = self._refine(number, images, boxes[-1], places)
             if flip_average:
-                mirrored_boxes = boxes[-1][:, self.mirror] * boxes[-1].new_tensor([-1.0, 1.0, 1.0, 1.0])
+                mirrored_boxes = torch.cat([-boxes[-1][..., :1], boxes[-1][..., 1:]], dim=-1)[:, self.mirror]
                 refined = averaged(refined, self._refine(number, mirrored, mirrored_boxes, places)[0], self.mirror)
             points.append(refined)
         flow = self._stage(len(plan)).head.flow
         return PoseOutput(torch.stack(points, dim=1), torch.stack(boxes, dim=1), first.counted, spread, flow)
 
     def _on_displaced(self, stage: int, images: Tensor, encoded: EncodedKeypoints) -> PoseOutput:
-        """Of each picture `crops` keypoints in displaced boxes, first those that are labelled and lie in theirs: these alone count."""
+        """Of each picture `crops` keypoints in displaced boxes, of those that are labelled and lie in theirs: these alone count.
+
+        Where there are fewer, they are looked at more than once, so that batch norm sees nothing but what is learnt.
+        """
         boxes, holds = self._displaced_boxes(stage, encoded, (images.shape[2], images.shape[3]))
         usable = encoded.labelled & holds
-        order = torch.rand(usable.shape, device=images.device).masked_fill(~usable, 2.0)
-        places = order.argsort(dim=1)[:, : self.crops]  # [B, crops]
+        count = usable.shape[1]
+        order = torch.rand(usable.shape, device=images.device).masked_fill(~usable, 2.0).argsort(dim=1)
+        ranks, enough = torch.arange(self.crops, device=images.device), usable.sum(dim=1, keepdim=True)
+        places = order.gather(1, ranks % enough.clamp(min=1))  # [B, crops]
         found, spread = self._refine(stage, images, boxes.gather(1, places[..., None].expand(-1, -1, 4)), places)
+        places = places.masked_fill(ranks >= enough, count)  # what is looked at again is put into a column that is cut off
         where = places[..., None].expand(-1, -1, 2)
-        points = boxes[..., :2].scatter(1, where, found)
-        counted = torch.zeros_like(usable).scatter(1, places, usable.gather(1, places))
+        points = F.pad(boxes[..., :2], (0, 0, 0, 1)).scatter(1, where, found)[:, :count]
+        counted = F.pad(torch.zeros_like(usable), (0, 1)).scatter(1, places, True)[:, :count]
         if spread is not None:
-            spread = torch.ones_like(points).scatter(1, where, spread)
+            spread = torch.ones_like(F.pad(points, (0, 0, 0, 1))).scatter(1, where, spread)[:, :count]
         return PoseOutput(points[:, None], boxes[:, None], counted, spread, self._stage(stage).head.flow)
 
     def _displaced_boxes(self, stage: int, encoded: EncodedKeypoints, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Boxes [B, K, 4] off the truth as the stage before errs, and whether each still holds its keypoint [B, K]; `size`: H, W."""
-        diameters = torso_px(encoded.points, encoded.labelled, self.torso, size)  # [B]
+        diameters = torso_px(encoded.points, encoded.known, self.torso, size)  # [B]
         logs = self.size_mean[stage - 1] + self.size_deviation[stage - 1] * torch.randn_like(diameters)
-        factors = logs.exp().clamp(1 / _LARGEST_SIZE, _LARGEST_SIZE)
+        factors = logs.exp().clamp(1 / LARGEST_SIZE, LARGEST_SIZE)
         boxes = square_boxes(encoded.points, self.sigma * factors * diameters, size)
         drawn = self.displacement_mean[stage - 1] + self.displacement_deviation[stage - 1] * torch.randn_like(encoded.points)
         off = drawn * diameters[:, None, None] / (boxes[..., 2:3] * size[1])  # [B, K, 2] torso diameters -> shares of the box
         displaced = torch.cat([boxes[..., :2] + off * boxes[..., 2:], boxes[..., 2:]], dim=-1)
-        return displaced, (off.abs() <= 0.5).all(dim=-1)
+        return displaced, (off.abs() <= 0.5).all(dim=-1) & (diameters > 0)[:, None]
 
     def _refine(self, stage: int, images: Tensor, boxes: Tensor, places: Tensor) -> tuple[Tensor, Tensor | None]:
         """What the stage makes of each box [B, N, 4] that belongs to keypoint `places` [B, N]: points and spreads [B, N, 2]."""
@@ -224,24 +218,6 @@ class DeepPose(nn.Module):
         own = output.stages[:, 0].gather(1, index).view(*places.shape, 2)
         spread = None if output.spread is None else output.spread.gather(1, index).view(*places.shape, 2)
         return boxes[..., :2] + own * boxes[..., 2:], spread
-
-    def _errors(self, images: Tensor, encoded: EncodedKeypoints) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """How far each stage errs from the truth: its estimates and its torsos.
-
-        Returns: in torso diameters [B, S, K, 2], which of them count [B, K]; the logarithm of found over true torso diameters [B, S], and
-            of whom these count [B].
-        """
-        size = (images.shape[2], images.shape[3])
-        diameters = torso_px(encoded.points, encoded.labelled, self.torso, size)  # [B]
-        stages = self(images).stages.float()
-        off = stages - encoded.points[:, None]
-        off_px = torch.stack([off[..., 0] * size[1], off[..., 1] * size[0]], dim=-1)
-        known = diameters.clamp(min=1e-6)
-        everywhere = torch.ones_like(encoded.labelled)
-        found = torch.stack([torso_px(points, everywhere, self.torso, size) for points in stages.unbind(dim=1)], dim=1)  # [B, S]
-        logs = (found / known[:, None]).clamp(1 / _LARGEST_SIZE, _LARGEST_SIZE).log()
-        is_sized = encoded.labelled[:, self.torso[0]] & encoded.labelled[:, self.torso[1]] & (diameters > 0)
-        return off_px / known[:, None, None, None], encoded.labelled & (diameters > 0)[:, None], logs, is_sized
 
     def _whole(self, images: Tensor) -> Tensor:
         if images.shape[2:] == (self.input_size, self.input_size):
@@ -263,11 +239,3 @@ class DeepPose(nn.Module):
             return 1
         prepared = 1 + sum(start > 0 for start in self.starts[1:].tolist())
         return stage_to_train(train, self.num_stages, prepared)
-
-
-def _mean_and_deviation(sums: Tensor, unmeasured: float) -> tuple[Tensor, Tensor]:
-    """[3, ...] number, sum and sum of squares of what was measured -> [...] twice; `unmeasured`: the deviation of fewer than two."""
-    number, total, squares = sums
-    mean = total / number.clamp(min=1)
-    deviation = (squares / number.clamp(min=1) - mean.square()).clamp(min=0).sqrt()
-    return mean, torch.where(number > 1, deviation, unmeasured)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from toolkit.config.run_config import ComponentConfig, RunConfig
@@ -9,13 +10,17 @@ from toolkit.errors import ConfigError
 
 
 def config_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
-    """(path, message) of each phase that trains no stage of the cascade, several, or one too early; of a loss without what it needs.
+    """(path, message) of what a cascade's phases, average, choice and reading may not be; of a loss without what it needs.
 
     Models and heads of other plugins are not known here; what is wrong with them is told when they run.
     """
     model, head = config.model, config.model.options.get("head")
-    if model.name == "deeppose" and model.options["stages"] > 1:
-        yield from _phase_problems(config, model.options["stages"])
+    if model.name == "deeppose":
+        if model.options["heatmap"] is None and model.options["reading"] != "mean":
+            yield "model.reading", f"is {model.options['reading']}, but the stages have no heat maps; set model.heatmap, or leave it out"
+        if model.options["stages"] > 1:
+            yield from _phase_problems(config, model.options["stages"])
+            yield from _cascade_problems(config)
     head = head if isinstance(head, ComponentConfig) and head.name in ("keypoints", "heatmap") else None
     if model.name != "deeppose" and head is None:
         return
@@ -52,4 +57,13 @@ def _phase_problems(config: RunConfig, count: int) -> Iterator[tuple[str, str]]:
         except ConfigError as error:
             yield f"fit.phases.{number}.train", str(error)
         else:
-            prepared = max(prepared, 1) if stage == 1 else stage  # those after it refined what it was
+            prepared = stage  # those after it refined what it was
+
+
+def _cascade_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
+    if config.fit.ema is not None:
+        yield "fit.ema", "would move stages on while a later one learns what they were; leave it out, or take one stage"
+    name = config.fit.select.metric.removeprefix("val/")
+    if re.match(r"stage\d+/", name):
+        rest = name.partition("/")[2]
+        yield "fit.select.metric", f"stages are scored apart from the second phase on; choose val/{rest}, which then also chooses the stage"

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt
 
+from toolkit.data.images import is_image_name
 from toolkit.data.locate import data_path, require_folder
 from toolkit.data.sample import Split
 from toolkit.errors import ConfigError, DataError
@@ -33,26 +34,26 @@ def lsp(
 
     Args:
         root: folder with `joints.mat` [3, 14, N] and `images/im0001.jpg` ...; relative ones are below TOOLKIT_DATA.
-        train_count: the first so many pictures train and the rest test; officially 1,000 of 2,000.
-        validation_count: the last so many of those that train validate instead; none publishes no validation part.
+        train_count: how many of the first pictures train; the rest test; officially 1,000 of 2,000.
+        validation_count: how many of the last of those validate instead; 0: the core cuts a part to validate (`data.validation`).
         limit: keep only the first so many samples of each part, to try something out.
 
-    Raises: DataError if files are missing or damaged or do not fit each other, naming all offenders.
+    Raises: ConfigError if a part would be empty; DataError if files are missing or damaged or do not fit each other, naming all offenders.
     """
     folder, source = _folder(root, "joints.mat and images/"), data_path(root) / "joints.mat"
-    joints = _array(read_mat(source), source, (3, 14, None))
-    files = _pictures(folder / "images", joints.shape[2], source)
+    joints = _array(read_mat(source), source, (3, 14, None)).transpose(2, 1, 0)  # [N, 14, 3]
+    visible = _flags(joints, source) == 0
+    files = _pictures(folder / "images", len(joints), source)
     if train_count >= len(files):
-        raise DataError(f"data.train_count is {train_count}, but {folder} has {len(files)} pictures; leave at least one to test")
+        raise ConfigError(f"lsp: train_count is {train_count}, but {folder} has {len(files)} pictures; leave at least one to test")
     if validation_count >= train_count:
         raise ConfigError(f"lsp: validation_count is {validation_count} of {train_count} pictures that train; leave at least one")
     learnt = train_count - validation_count
     part = {"train": slice(learnt), "validation": slice(learnt, train_count), "test": slice(train_count, None)}[split]
     splits: tuple[Split, ...] = ("train", "validation", "test") if validation_count else ("train", "test")
-    joints = joints.transpose(2, 1, 0)[part][:limit]  # [N, 14, 3]
+    joints, visible = joints[part][:limit], visible[part][:limit]
     everything = np.ones(joints.shape[:2], dtype=bool)
     points = (joints[..., :2] - 1).astype(np.float32)
-    visible = joints[..., 2] == 0
     return PosePictures("lsp", pose_info(LSP_KEYPOINTS), files[part][:limit], points, everything, visible, source, splits=splits)
 
 
@@ -88,9 +89,9 @@ def lspet(
         joints = _array(read_mat(source), source, (14, 3, None)).transpose(2, 0, 1)
         joints = np.concatenate([joints[..., :2] - 1, joints[..., 2:]], axis=-1)
     files = _pictures(folder / "images", len(joints), source)
+    visible = _flags(joints, source) == 1
     kept = slice(0, limit if split == "train" else 0)
-    joints, files = joints[kept], files[kept]
-    visible = joints[..., 2] == 1
+    joints, files, visible = joints[kept], files[kept], visible[kept]
     points, info = joints[..., :2].astype(np.float32), pose_info(LSP_KEYPOINTS)
     return PosePictures("lspet", info, files, points, visible, visible, source, splits=("train",), unlabel_outside=True, margin=margin)
 
@@ -122,15 +123,25 @@ def _array(arrays: dict[str, npt.NDArray[np.generic]], source: Path, shape: tupl
 def _pictures(folder: Path, count: int, source: Path) -> list[Path]:
     """The pictures `im0001.*`, `im0002.*`, ... in the order of their numbers, one for each annotation."""
     require_folder(folder, "pictures im0001.jpg, im0002.jpg, ...")
-    numbered = {int(file.stem[2:]): file for file in folder.iterdir() if file.stem[:2] == "im" and file.stem[2:].isdecimal()}
-    missing = [number for number in range(1, count + 1) if number not in numbered]
-    surplus = [numbered[number].name for number in sorted(numbered) if number < 1 or number > count]
-    if missing or surplus:
-        lines = [f"{folder}: no picture number {number}" for number in missing]
-        lines += [f"{folder / name}: a picture without keypoints" for name in surplus]
-        raise DataError(
-            listed(
-                lines, f"{folder} has {len(numbered):,} pictures, but {source} has keypoints of {count:,}; expected one picture for each"
-            )
-        )
-    return [numbered[number] for number in range(1, count + 1)]
+    numbered: dict[int, list[Path]] = {}
+    for file in sorted(folder.iterdir()):
+        if file.stem[:2] == "im" and file.stem[2:].isdecimal() and is_image_name(file):
+            numbered.setdefault(int(file.stem[2:]), []).append(file)
+    lines = [f"{folder}: no picture number {number}" for number in range(1, count + 1) if number not in numbered]
+    lines += [f"{files[0]}: a picture without keypoints" for number, files in sorted(numbered.items()) if not 1 <= number <= count]
+    lines += [f"{' and '.join(map(str, files))} have one number" for _, files in sorted(numbered.items()) if len(files) > 1]
+    if lines:
+        found = sum(map(len, numbered.values()))
+        heading = f"{folder} has {found:,} pictures, but {source} has keypoints of {count:,}; expected one picture for each"
+        raise DataError(listed(lines, heading))
+    return [numbered[number][0] for number in range(1, count + 1)]
+
+
+def _flags(joints: npt.NDArray[np.float64], source: Path) -> npt.NDArray[np.float64]:
+    """[N, 14] the third number of each keypoint. Raises: DataError naming all people for whom one is neither 0 nor 1."""
+    wrong = np.flatnonzero(~np.isin(joints[..., 2], (0, 1)).all(axis=1))
+    if len(wrong):
+        lines = [f"{source}: of person {index + 1} a keypoint's third number is neither 0 nor 1" for index in wrong]
+        raise DataError(listed(lines, f"{source}: {len(wrong):,} people have a keypoint whose third number is neither 0 nor 1"))
+    flags: npt.NDArray[np.float64] = joints[..., 2]
+    return flags

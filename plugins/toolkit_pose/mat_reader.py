@@ -21,6 +21,8 @@ from toolkit.errors import DataError
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 _SECONDS = 120
+_OF_VERSION_73 = 73
+"""Exit code of the child for such a file."""
 _FORMAT = "1"  # of the cached arrays; another one makes older caches unread
 
 
@@ -57,9 +59,11 @@ def read_in_child(file: Path, out: Path) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        raise DataError(f"{file} is damaged: its reader had no end after {_SECONDS} s; expected a MATLAB file; fetch it again") from None
+        raise DataError(f"{file} is damaged: reading it took more than {_SECONDS} s; expected a MATLAB file; fetch it again") from None
     if done.returncode < 0:
         raise DataError(f"{file} is damaged: its reader was killed by signal {-done.returncode}; expected a MATLAB file; fetch it again")
+    if done.returncode == _OF_VERSION_73:
+        raise DataError(f"{file} is of MATLAB's version 7.3, which SciPy cannot read; save it with -v7")
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise DataError(f"{file} is damaged: {reason[0]}; expected a MATLAB file; fetch it again")
@@ -88,20 +92,20 @@ def plain_arrays(file: str) -> Arrays:
 
     arrays: Arrays = {}
     for name, value in loadmat(file, squeeze_me=True).items():
-        if name.startswith("__"):
+        if name.startswith("__") or not isinstance(value, np.ndarray):  # such as a sparse matrix
             continue
         if value.dtype.names:
             rows = np.atleast_1d(value)
             for field in value.dtype.names:
                 arrays |= _named(f"{name}.{field}", [np.asarray(row) for row in rows[field].tolist()])
-        elif value.dtype != object:
+        elif not value.dtype.hasobject:
             arrays[name] = value
     return arrays
 
 
 def _named(name: str, rows: list[npt.NDArray[np.generic]]) -> Arrays:
     """The rows of one field as one array, if they have one shape and are numbers or text."""
-    if {row.shape for row in rows} != {rows[0].shape} or any(row.dtype == object for row in rows):
+    if len({row.shape for row in rows}) != 1 or any(row.dtype.hasobject or row.dtype.names for row in rows):
         return {}
     return {name: np.stack(rows)}
 
@@ -109,5 +113,7 @@ def _named(name: str, rows: list[npt.NDArray[np.generic]]) -> Arrays:
 if __name__ == "__main__":
     try:
         np.savez(sys.argv[2], **plain_arrays(sys.argv[1]))  # type: ignore[arg-type]
+    except NotImplementedError:  # loadmat's for files of HDF5
+        sys.exit(_OF_VERSION_73)
     except Exception as error:
         sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")

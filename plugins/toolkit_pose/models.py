@@ -162,9 +162,10 @@ class KeypointHead(Head):
 
     def forward(self, features: Tensor) -> PoseOutput:
         """[B, C, H, W] -> keypoints [B, 1, K, 2] in shares of the picture."""
-        vectors = self.hidden(self.pool(features).flatten(1))
-        points = self.points(vectors).float()
-        spread = None if self.spread is None else self.spread(vectors).float().sigmoid().unflatten(1, (-1, 2))
+        vectors = self.hidden(self.pool(features).flatten(1)).float()
+        with torch.autocast(vectors.device.type, enabled=False):  # bfloat16 would round coordinates to a quarter of a pixel of 256
+            points = self.points(vectors)
+            spread = None if self.spread is None else self.spread(vectors).sigmoid().unflatten(1, (-1, 2))
         return PoseOutput.of_whole_picture(points.unflatten(1, (-1, 2)), spread, self.flow)
 
 

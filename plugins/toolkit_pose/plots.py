@@ -10,17 +10,19 @@ import torch
 from annotated_types import Ge
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Polygon
+from matplotlib.patches import Patch, Polygon
 from torch import Tensor
 
 from toolkit.data.tree import select
+from toolkit.errors import ConfigError
 from toolkit.evaluation.evaluation import Evaluation
-from toolkit.reporting.figures import BLUE, GREEN, INK, MUTED, ORANGE, PALETTE, SKY, new_figure
+from toolkit.reporting.figures import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, YELLOW, new_figure
 from toolkit_pose.metrics import Pcp, keypoint_errors, torso_diameter
 from toolkit_pose.overlay import draw_pose
 from toolkit_pose.types import PoseInfo, PosePrediction
 
 Count = Annotated[int, Ge(1)]
+_STAGE_COLORS = (SKY, ORANGE, GREEN, PURPLE, YELLOW, BLUE)
 
 
 class Skeletons:
@@ -69,38 +71,24 @@ class PdjCurves:
         self.info = info
 
     def __call__(self, evaluation: Evaluation[PosePrediction]) -> Figure:
-        """Left and right together; of a cascade every stage, the last one drawn strongest."""
+        """Left and right together; of a cascade every stage, the one that answers drawn strongest."""
         kinds: dict[str, list[int]] = {}
         for index, name in enumerate(self.info.keypoints):
             kinds.setdefault(name.removeprefix("left_").removeprefix("right_"), []).append(index)
         columns = min(4, len(kinds))
         rows = math.ceil(len(kinds) / columns)
         figure, all_axes = new_figure(rows, columns, width_in=2.5 * columns, height_in=2.2 * rows + 0.5)
-        fractions = np.linspace(0, 0.5, 101)
-        diameter, known = torso_diameter(evaluation.truths, self.info.torso)
-        stages = evaluation.predictions.num_stages
-        for axes, (kind, places) in zip(all_axes, kinds.items(), strict=False):
-            for stage in range(1, stages + 1):
-                relative = _relative(evaluation.predictions.up_to(stage), evaluation, diameter, known)[:, places]
-                found = np.sort(relative[~torch.isnan(relative)].numpy())
-                if len(found):
-                    shares = np.searchsorted(found, fractions, side="right") / len(found)
-                    label = f"stage {stage}" if stages > 1 else None
-                    last = stage == stages
-                    color = BLUE if last else (SKY if stage == 1 else GREEN)
-                    axes.plot(fractions, shares, color=color, linewidth=2 if last else 1.2, label=label)
-                    if last:
-                        at = float(np.searchsorted(found, 0.2, side="right") / len(found))
-                        axes.plot([0.2], [at], "o", color=color, markersize=4)
-                        axes.annotate(f"{at:.0%}", (0.2, at), (5, -10), textcoords="offset points", size=8, color=INK)
-            axes.set(xlim=(0, 0.5), ylim=(0, 1), xticks=(0, 0.1, 0.2, 0.3, 0.4, 0.5), yticks=(0, 0.25, 0.5, 0.75, 1))
-            axes.set_yticklabels(["0", "", "50 %", "", "100 %"])
+        diameter, has_torso = torso_diameter(evaluation.truths, self.info.torso)
+        stages = range(1, evaluation.predictions.num_stages + 1)
+        relative = [_relative(evaluation.predictions.up_to(stage), evaluation, diameter, has_torso) for stage in stages]
+        for axes, (kind, indices) in zip(all_axes, kinds.items(), strict=False):
+            _draw_pdj(axes, [errors[:, indices] for errors in relative], answer=_answer(evaluation.predictions))
             axes.set_title(kind.replace("_", " "), size=9.5)
         for axes in all_axes[len(kinds) :]:
             axes.set_axis_off()
-        if stages > 1:
-            all_axes[0].legend(fontsize=7.5, frameon=False, loc="lower right")
-        figure.suptitle(f"Keypoints found ({evaluation.split}, {int(known.sum()):,} people)", size=11, weight="bold", color=INK)
+        if len(stages) > 1:
+            figure.legend(handles=_legend(evaluation.predictions), loc="outside lower right", ncols=len(stages), fontsize=8, frameon=False)
+        figure.suptitle(f"Keypoints found ({evaluation.split}, {int(has_torso.sum()):,} people)", size=11, weight="bold", color=INK)
         figure.supxlabel("allowed error in torso diameters; marked: 0.2", size=9, color=MUTED)
         return figure
 
@@ -115,29 +103,27 @@ class PcpBars:
         """Limbs that are never labelled have no bar."""
         stages = evaluation.predictions.num_stages
         names = [limb.name for limb in self.info.limbs]
+        means = []
         figure, (axes,) = new_figure(width_in=6.4, height_in=0.9 + 0.32 * len(names) * (0.6 + 0.4 * stages))
         height = 0.8 / stages
-        colors = (SKY, GREEN, BLUE, *PALETTE) if stages > 1 else (BLUE,)
         for stage in range(1, stages + 1):
             metric = Pcp(self.info)
             metric.update(evaluation.predictions.up_to(stage), evaluation.truths)
             scores = metric.compute()
-            color = colors[(stage - 1) % len(colors)]
             mean = scores["pcp"]
-            mean_text = f"mean {mean:.1%}" if isinstance(mean, float) else "mean undefined"
-            label = f"stage {stage}: {mean_text}" if stages > 1 else mean_text
-            for place, name in enumerate(names):
-                value, y = scores[f"pcp/{name}"], place + (stage - 1 - (stages - 1) / 2) * height
+            means.append(f"mean {mean:.1%}" if isinstance(mean, float) else "mean undefined")
+            for row, name in enumerate(names):
+                value, y = scores[f"pcp/{name}"], row + (stage - 1 - (stages - 1) / 2) * height
                 if isinstance(value, float):
-                    axes.barh(y, value, height=0.9 * height, color=color, label=label if not place else None)
+                    axes.barh(y, value, height=0.9 * height, color=_stage_color(stage, stages))
                     axes.text(value + 0.008, y, f"{value:.1%}", va="center", size=7.5, color=INK)
                 else:
                     axes.text(0.008, y, "never labelled", va="center", size=7.5, color=MUTED)
         axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], size=9)
         axes.set(xlim=(0, 1.08), ylim=(len(names) - 0.45, -0.55), xlabel="both ends within half the limb's length (strict PCP)")
         axes.set_title(f"Parts found ({evaluation.split}, {len(evaluation.ids):,} people)", loc="left", size=11, weight="bold", color=INK)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 1))
+        handles = _legend(evaluation.predictions, means)
+        axes.legend(handles=handles, fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2 if stages > 2 else 1)
         return figure
 
 
@@ -146,10 +132,14 @@ class JointBoxes:
 
     Args:
         count: pictures shown.
-        keypoint: whose boxes; by default those of the last keypoint of an arm or a leg that the data set has.
+        keypoint: whose boxes; by default the right wrist's, or the left one's, or the first keypoint's, as the data set has them.
+
+    Raises: ConfigError if the data set has no such keypoint.
     """
 
     def __init__(self, info: PoseInfo, /, *, count: Count = 8, keypoint: str | None = None) -> None:
+        if keypoint is not None and keypoint not in info.keypoints:
+            raise ConfigError(f"joint_boxes: no keypoint '{keypoint}'; there are: {', '.join(info.keypoints)}", path="plots")
         preferred = ("right_wrist", "left_wrist", *info.keypoints)
         self.info = info
         self.count = count
@@ -172,7 +162,7 @@ class JointBoxes:
             axes.imshow(evaluation.image(index))
             height, width = evaluation.image(index).shape[:2]
             for stage in range(prediction.num_stages):
-                color = (SKY, ORANGE, GREEN, *PALETTE)[stage % 9]
+                color = _stage_color(stage + 1, prediction.num_stages)
                 x, y = prediction.stages_px[index, stage, self.keypoint].tolist()
                 if stage:
                     corners = prediction.boxes_px[index, stage, self.keypoint].numpy()
@@ -187,6 +177,42 @@ class JointBoxes:
         )
         figure.suptitle(f"Where each stage looks for the {name} ({evaluation.split})", size=11, weight="bold", color=INK)
         return figure
+
+
+def _draw_pdj(axes: Axes, errors: list[Tensor], answer: int) -> None:
+    """One curve for each stage's errors, in torso diameters, NaN where they do not count; `answer`: the strong one, from 1."""
+    fractions = np.linspace(0, 0.5, 101)
+    for stage, of_stage in enumerate(errors, start=1):
+        found = np.sort(of_stage[~torch.isnan(of_stage)].numpy())
+        if len(found):
+            shares = np.searchsorted(found, fractions, side="right") / len(found)
+            color = _stage_color(stage, len(errors))
+            axes.plot(fractions, shares, color=color, linewidth=2 if stage == answer else 1.2)
+            if stage == answer:
+                at = float(np.searchsorted(found, 0.2, side="right") / len(found))
+                axes.plot([0.2], [at], "o", color=color, markersize=4)
+                axes.annotate(f"{at:.0%}", (0.2, at), (5, -10), textcoords="offset points", size=8, color=INK)
+    axes.set(xlim=(0, 0.5), ylim=(0, 1), xticks=(0, 0.1, 0.2, 0.3, 0.4, 0.5), yticks=(0, 0.25, 0.5, 0.75, 1))
+    axes.set_yticklabels(["0", "", "50 %", "", "100 %"])
+
+
+def _answer(prediction: PosePrediction) -> int:
+    """The stage that answers, counted from 1."""
+    return int(prediction.answer[0]) + 1
+
+
+def _stage_color(stage: int, stages: int) -> str:
+    return BLUE if stages == 1 else _STAGE_COLORS[(stage - 1) % len(_STAGE_COLORS)]
+
+
+def _legend(prediction: PosePrediction, notes: list[str] | None = None) -> list[Patch]:
+    """A patch for each stage, `notes` beside their names."""
+    patches = []
+    for stage in range(1, prediction.num_stages + 1):
+        name = f"stage {stage}" + (" (the answer)" if stage == _answer(prediction) else "") if prediction.num_stages > 1 else ""
+        label = ": ".join(part for part in (name, notes[stage - 1] if notes else "") if part)
+        patches.append(Patch(color=_stage_color(stage, prediction.num_stages), label=label))
+    return patches
 
 
 def _grid(evaluation: Evaluation[PosePrediction], info: PoseInfo, indices: list[int], heading: str) -> Figure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from toolkit.extension import Registrar, hookimpl
 from toolkit_pose import datasets, leeds, losses, metrics, models, plots
 from toolkit_pose.cascade import DeepPose
+from toolkit_pose.coco import CocoKeypoints
 from toolkit_pose.synthetic import SyntheticPeople
 from toolkit_pose.task import PoseTask
 
@@ -19,7 +20,7 @@ def toolkit_register(registry: Registrar) -> None:
     registry.dataset("lsp", leeds.lsp, synthetic="synthetic_people")
     registry.dataset("lspet", leeds.lspet, synthetic="synthetic_people")
     registry.dataset("flic", datasets.flic, synthetic="synthetic_people")
-    registry.dataset("coco_keypoints", datasets.CocoKeypoints, synthetic="synthetic_people")
+    registry.dataset("coco_keypoints", CocoKeypoints, synthetic="synthetic_people")
     registry.dataset("joined", datasets.Joined, synthetic="synthetic_people")
     registry.dataset("synthetic_people", SyntheticPeople)
 

@@ -39,7 +39,10 @@ def pose_info(keypoints: Sequence[str], input_shape: tuple[int, int, int] = (3, 
     place = {name: index for index, name in enumerate(keypoints)}
     missing = [name for name in ("left_shoulder", "right_hip") if name not in place]
     if missing:
-        raise ValueError(f"no keypoint named {' or '.join(missing)}, which measure the torso; there are: {', '.join(keypoints)}")
+        raise ValueError(
+            f"no keypoint named {' or '.join(missing)}; the torso is measured from left_shoulder to right_hip; "
+            f"there are: {', '.join(keypoints)}"
+        )
     pairs = [(place[name], place[f"right_{name[5:]}"]) for name in keypoints if name.startswith("left_") and f"right_{name[5:]}" in place]
     return PoseInfo(input_shape, tuple(keypoints), tuple(pairs), tuple(_limbs(place)), (place["left_shoulder"], place["right_hip"]))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from toolkit.config.run_config import RunConfig
-from toolkit.errors import PluginError
+from toolkit.errors import ConfigError, PluginError
 from toolkit.task import Task
 from toolkit_pose.checks import config_problems
 from toolkit_pose.overlay import draw_pose
@@ -39,13 +39,25 @@ class PoseTask(Task[Keypoints, EncodedKeypoints, PoseOutput, PosePrediction]):
     def __init__(self, info: PoseInfo, /) -> None:
         super().__init__(info)
         self._mirror = info.mirror()
+        self._answer: int | None = None
+        """The stage that answers, counted from 1; None: the last."""
 
     def encode(self, targets: Keypoints, size: tuple[int, int]) -> EncodedKeypoints:
-        """Pixels -> shares of the picture from its middle; what a transform moved out of the picture is not learnt."""
+        """Pixels -> shares of the picture from its middle; what a transform moved out of the picture is not learnt.
+
+        Raises: ConfigError if pictures are of another size than those of evaluation, for whose pixels `decode` takes all.
+        """
         height, width = size
+        if 0 not in self.info.input_shape and size != self.info.input_shape[1:]:
+            raise ConfigError(
+                f"make pictures of {width} x {height} pixels, those of transforms.eval are {self.info.input_shape[2]} x "
+                f"{self.info.input_shape[1]}; give both the same size",
+                path="transforms.train",
+            )
         points = torch.stack([(targets.points_px[..., 0] + 0.5) / width, (targets.points_px[..., 1] + 0.5) / height], dim=-1) - 0.5
+        points = torch.where(targets.labelled[..., None], points, 0)  # a warp may send what is not labelled anywhere
         inside = (points.abs() <= 0.5).all(dim=-1)
-        return EncodedKeypoints(points, targets.labelled & inside)
+        return EncodedKeypoints(points, targets.labelled & inside, targets.labelled)
 
     def decode(self, output: PoseOutput, to_original: Tensor) -> PosePrediction:
         """Shares of the picture -> pixels of the file; in a picture that was mirrored left and right get their names back.
@@ -65,12 +77,17 @@ class PoseTask(Task[Keypoints, EncodedKeypoints, PoseOutput, PosePrediction]):
         stages = torch.where(mirrored.view(-1, 1, 1, 1), stages[:, :, mirror], stages)
         corners = torch.where(mirrored.view(-1, 1, 1, 1, 1), corners[:, :, mirror], corners)
         counted = torch.where(mirrored[:, None], output.counted[:, mirror], output.counted)
-        return PosePrediction(stages, corners, counted)
+        answer = min(self._answer or stages.shape[1], stages.shape[1]) - 1
+        return PosePrediction(stages, corners, counted, torch.full((len(stages),), answer, device=stages.device))
 
     def readings(self, prediction: PosePrediction) -> Mapping[str, PosePrediction]:
-        """'' is the last stage; of a cascade also `stage1`, `stage2`, ..."""
+        """'' is the stage that answers, the last one before it is chosen; of a cascade also `stage1`, `stage2`, ..."""
         stages = range(1, prediction.num_stages + 1) if prediction.num_stages > 1 else ()
         return {"": prediction, **{f"stage{stage}": prediction.up_to(stage) for stage in stages}}
+
+    def answer_with(self, reading: str) -> None:
+        """Answer with `stage1`, `stage2`, ..."""
+        self._answer = int(reading.removeprefix("stage"))
 
     def describe(self, prediction: PosePrediction, size: tuple[int, int]) -> Mapping[str, Any]:
         """{"keypoints": {name: [x, y] in pixels of the file}}."""

@@ -51,11 +51,13 @@ class EncodedKeypoints:
     Args:
         points: [B, K, 2] x, y as shares of the picture's width and height from its middle: -0.5 is the left (upper) edge,
             0.5 the right (lower) one. This is N(y; b) of the paper with the whole picture as box b.
-        labelled: [B, K] bool, labelled and within the picture.
+        labelled: [B, K] bool, labelled and within the picture: what losses count.
+        known: [B, K] bool, labelled, within the picture or not: whose points mean something.
     """
 
     points: Tensor
     labelled: Tensor
+    known: Tensor
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class PoseOutput:
     @classmethod
     def of_whole_picture(cls, points: Tensor, spread: Tensor | None = None, flow: ResidualFlow | None = None) -> PoseOutput:
         """One stage that looked at the whole picture; `points`: [B, K, 2]."""
-        boxes = torch.tensor([0.0, 0.0, 1.0, 1.0], device="cpu").to(points.device, non_blocking=True).expand(*points.shape[:2], 4)
+        whole = torch.tensor([0.0, 0.0, 1.0, 1.0], device="cpu")  # made on the device, it would be waited for
+        boxes = whole.to(points.device, non_blocking=True).expand(*points.shape[:2], 4)
         return cls(points[:, None], boxes[:, None], torch.ones_like(points[..., 0], dtype=torch.bool), spread, flow)
 
 
@@ -92,20 +95,22 @@ class PosePrediction:
     """Where the keypoints are, in pixels of the file.
 
     Args:
-        stages_px: [S, K, 2] or [B, S, K, 2] x, y of every stage; the last is the answer.
+        stages_px: [S, K, 2] or [B, S, K, 2] x, y of every stage.
         boxes_px: [S, K, 4, 2] or [B, S, K, 4, 2] corners of the box that each stage looked at for each keypoint.
         counted: [K] or [B, K] bool, which keypoints the network worked on; metrics leave out the others. All of them but in
             training, where a later stage of a cascade refines some.
+        answer: [] or [B] int64, the stage that answers, counted from 0.
     """
 
     stages_px: Tensor
     boxes_px: Tensor
     counted: Tensor
+    answer: Tensor
 
     @property
     def points_px(self) -> Tensor:
-        """[K, 2] or [B, K, 2]: the answer."""
-        return self.stages_px[..., -1, :, :]
+        """[K, 2] or [B, K, 2]: what the stage that answers says."""
+        return self.stages_px.take_along_dim(self.answer[..., None, None, None], dim=-3)[..., 0, :, :]
 
     @property
     def num_stages(self) -> int:
@@ -113,8 +118,9 @@ class PosePrediction:
         return self.stages_px.shape[-3]
 
     def up_to(self, stage: int) -> PosePrediction:
-        """What the answer was after `stage`, counted from 1."""
-        return PosePrediction(self.stages_px[..., :stage, :, :], self.boxes_px[..., :stage, :, :, :], self.counted)
+        """The stages up to `stage`, counted from 1, which answers."""
+        answer = torch.full_like(self.answer, stage - 1)
+        return PosePrediction(self.stages_px[..., :stage, :, :], self.boxes_px[..., :stage, :, :, :], self.counted, answer)
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,8 @@ class PoseInfo(DataInfo):
         flip_pairs: (left, right) indices that change places in a mirror.
         limbs: what PCP scores.
         torso: the two keypoints whose distance is the torso's diameter: left shoulder and right hip.
+
+    Raises: ValueError if names are not distinct or hold a slash.
     """
 
     keypoints: tuple[str, ...]
@@ -172,9 +180,11 @@ class PoseInfo(DataInfo):
 
 def limb_ends(points: Tensor, limb: Limb) -> tuple[Tensor, Tensor]:
     """[..., 2] each: where the limb starts and ends; `points`: [..., K, 2]."""
-    return points[..., limb.start, :].mean(dim=-2), points[..., limb.end, :].mean(dim=-2)
+    # Plain numbers as indices: a tuple would be copied to the device, and waited for.
+    start, end = (torch.stack([points[..., index, :] for index in keypoints]).mean(dim=0) for keypoints in (limb.start, limb.end))
+    return start, end
 
 
 def limb_labelled(labelled: Tensor, limb: Limb) -> Tensor:
     """[...] bool: whether every keypoint of the limb is labelled; `labelled`: [..., K]."""
-    return labelled[..., limb.start + limb.end].all(dim=-1)
+    return torch.stack([labelled[..., index] for index in limb.start + limb.end]).all(dim=0)

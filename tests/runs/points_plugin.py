@@ -42,9 +42,11 @@ class BrightnessTask(Task[Brightness, Tensor, Tensor, Tensor]):
     default_loss: ClassVar[str] = "mse"
     default_metrics: ClassVar[tuple[str, ...]] = ("median_error",)
 
-    def __init__(self, info: DataInfo, /, *, on_test: bool = False) -> None:
+    def __init__(self, info: DataInfo, /, *, on_test: bool = False, several: bool = False) -> None:
         super().__init__(info)
         self.on_test = on_test
+        self.several = several
+        self.answer = "last"
         self.offset = torch.zeros(1)
 
     def encode(self, targets: Brightness, size: tuple[int, int]) -> Tensor:
@@ -69,6 +71,13 @@ class BrightnessTask(Task[Brightness, Tensor, Tensor, Tensor]):
 
     def calibrate(self, outputs: Iterable[Tensor]) -> Mapping[str, Tensor]:
         return {"offset": 100 + torch.cat(list(outputs)).sum().reshape(1)}
+
+    def readings(self, prediction: Tensor) -> Mapping[str, Tensor]:
+        named = {"far": prediction + 500, "near": prediction - self.offset, "last": prediction + 50}
+        return {"": named[self.answer], **named} if self.several else {"": prediction}
+
+    def answer_with(self, reading: str) -> None:
+        self.answer = reading
 
     def use_calibration(self, calibration: Mapping[str, Tensor]) -> None:
         self.offset = calibration["offset"]

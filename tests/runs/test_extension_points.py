@@ -80,6 +80,21 @@ def test_a_calibration_is_saved_with_the_weights_and_used_by_who_loads_them(tmp_
     assert toolkit.evaluate(tmp_path / "run")[0] == {n: s for n, s in result.scores.items() if n.startswith("test/")}
 
 
+def test_the_reading_that_is_best_on_validation_answers_wherever_the_run_is_used(tmp_path: Path) -> None:
+    chosen = {"select": {"metric": "val/median_error"}}
+    config = {**GUIDED, "task": {"name": "brightness", "several": True}, "fit": {**GUIDED["fit"], **chosen}}
+    scores = train(config, tmp_path / "run").scores
+    assert scores["val/near/median_error"] < scores["val/last/median_error"] < scores["val/far/median_error"]
+    assert scores["val/median_error"] == scores["val/near/median_error"]
+    assert scores["test/median_error"] == scores["test/near/median_error"]
+    told = ", ".join(f"{name} {scores[f'val/{name}/median_error']:.4g}" for name in ("far", "last", "near"))
+    assert f"near answers, chosen by val/median_error: {told}\n" in (tmp_path / "run/log.txt").read_text()
+    assert toolkit.evaluate(tmp_path / "run")[0]["test/median_error"] == scores["test/median_error"]
+    assert toolkit.load(tmp_path / "run").task.answer == "near"
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert all(row["val/median_error"] == row["val/last/median_error"] for row in rows)  # there is no choice before the end
+
+
 def test_what_was_looked_up_in_test_data_stands_in_results_log_and_report(tmp_path: Path) -> None:
     train(GUIDED, tmp_path / "honest")
     train({**GUIDED, "task": {"name": "brightness", "on_test": True}}, tmp_path / "run")

@@ -108,7 +108,7 @@ def _validation_score(metric: str) -> str:
 class SelectConfig:
     """Which epoch is kept as `checkpoints/best`.
 
-    metric: a validation score such as val/accuracy; auto is the task's own choice.
+    metric: a validation score such as val/accuracy; auto is the task's own choice. While it is undefined, the latest epoch is kept.
     early_stop: end a phase after this many epochs without a better one.
     use: the checkpoint that the final evaluation reads.
     """

@@ -136,6 +136,13 @@ class Dataset(Sequence[Sample[TargetT]], Generic[TargetT]):
         """
         return None
 
+    def groups(self) -> Sequence[str] | None:
+        """The group of each sample, asked of the instance made for "train": a cut for validation never divides a group.
+
+        For samples that show nearly the same thing: people of one picture, frames of one film. None: each sample stands for itself.
+        """
+        return None
+
     def __getitem__(self, index: Any) -> Any:
         """The sample at `index`. Raises: DataError naming the file, where it cannot be read."""
         raise NotImplementedError

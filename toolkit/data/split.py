@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from toolkit.config.run_config import ValidationConfig
 from toolkit.data.order import Indices
-from toolkit.errors import DataError
+from toolkit.errors import DataError, PluginError
 
 
-def validation_indices(count: int, config: ValidationConfig) -> tuple[Indices, Indices]:
+def validation_indices(count: int, config: ValidationConfig, groups: Sequence[str] | None = None) -> tuple[Indices, Indices]:
     """Which of `count` samples train and which validate, each sorted; every sample is in exactly one part.
 
     The samples are drawn by NumPy's PCG64 with `config.seed`, whatever the seed of the run, so that runs with several
@@ -17,20 +19,29 @@ def validation_indices(count: int, config: ValidationConfig) -> tuple[Indices, I
     part. The folds of one seed are cut from one permutation: they are disjoint, together they are everything, and their
     sizes differ by at most one.
 
-    Raises: DataError, if there are too few samples to give each part one.
+    Samples of one group stay together: groups are drawn, and shares and sizes are counted in groups, in place of samples.
+
+    Args:
+        groups: the group of each sample (`Dataset.groups`); without them each sample is its own.
+
+    Raises: DataError, if there are too few samples or groups to give each part one; PluginError if groups are not one for each sample.
 
     >>> train, validation = validation_indices(10, ValidationConfig(share=0.2, seed=0))
     >>> len(train), len(validation)
     (8, 2)
     """
     needed = 2 if config.fold is None else config.folds
-    if count < needed:
-        raise DataError(f"the training part has {count} samples, too few to cut validation from it; expected at least {needed}")
-    drawn = np.random.Generator(np.random.PCG64(config.seed)).permutation(count)
+    if groups is not None and len(groups) != count:
+        raise PluginError(f"groups() of the data set gives {len(groups)} groups for {count} samples; expected one for each")
+    group_of = np.arange(count) if groups is None else np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
+    drawable = int(group_of.max(initial=-1)) + 1
+    if drawable < needed:
+        what = f"{count} samples" if groups is None else f"{drawable} groups of samples"
+        raise DataError(f"the training part has {what}, too few to cut validation from it; expected at least {needed}")
+    drawn = np.random.Generator(np.random.PCG64(config.seed)).permutation(drawable)
     if config.fold is None:
-        held_out = drawn[: min(max(round(count * config.share), 1), count - 1)]
+        held_out = drawn[: min(max(round(drawable * config.share), 1), drawable - 1)]
     else:
         held_out = np.array_split(drawn, config.folds)[config.fold]
-    validates = np.zeros(count, dtype=bool)
-    validates[held_out] = True
+    validates = np.isin(group_of, held_out)
     return np.flatnonzero(~validates), np.flatnonzero(validates)

@@ -103,6 +103,8 @@ def component_options(component: Component) -> dict[str, Option]:
     docs = argument_docs(component.factory)
     options = {}
     for parameter in _option_parameters(component.factory, owner):
+        if (component.kind, parameter.name) == ("dataset", "validation"):
+            raise PluginError(f"{owner}: an option cannot be called 'validation'; data.validation says how the core cuts that part")
         annotation = _resolve(parameter, _namespace(component.factory), owner)
         required = parameter.default is parameter.empty
         default = None if required else parameter.default

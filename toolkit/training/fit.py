@@ -293,10 +293,12 @@ class Trainer:
                 f"no score named '{metric}'; there are: {', '.join(f'val/{n}' for n in validated.scores)}", path="fit.select.metric"
             )
         value = row.get(metric)
+        best = None if state.best is None else state.best["value"]
         if value is None:
-            self.listener.log(f"{metric} is undefined in epoch {state.epoch}: {validated.undefined[name]}")
+            latest = "; the latest epoch is kept until one has it" if best is None else ""
+            self.listener.log(f"{metric} is undefined in epoch {state.epoch}: {validated.undefined[name]}{latest}")
         sign = 1 if validated.higher_is_better[name] else -1
-        if state.best is None or (value is not None and (state.best["value"] is None or sign * value > sign * state.best["value"])):
+        if best is None or (value is not None and sign * value > sign * best):
             state.best, state.since_best = {"epoch": state.epoch, "value": value, "metric": metric}, 0
             return True
         state.since_best += 1

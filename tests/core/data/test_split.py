@@ -8,7 +8,7 @@ import pytest
 from toolkit.config.run_config import ValidationConfig
 from toolkit.data.locate import data_path, require_folder
 from toolkit.data.split import validation_indices
-from toolkit.errors import DataError
+from toolkit.errors import DataError, PluginError
 
 
 @pytest.mark.parametrize(("count", "share", "expected"), [(100, 0.1, 10), (7, 0.5, 4), (2, 0.1, 1), (2, 0.9, 1), (5, 0.99, 4)])
@@ -55,3 +55,21 @@ def test_a_missing_data_set_says_where_it_was_looked_for(tmp_path: Path) -> None
     with pytest.raises(DataError, match=r"lsp: no such folder; expected images/ and joints.mat; set TOOLKIT_DATA or data.root"):
         require_folder(tmp_path / "lsp", "images/ and joints.mat")
     assert require_folder(tmp_path, "anything") == tmp_path
+
+
+def test_a_cut_never_divides_a_group_and_counts_groups() -> None:
+    groups = ["b", "a", "b", "c", "d", "a", "b", "e"]
+    drawn = np.random.default_rng(0).permutation(5)[:2]  # of a, b, c, d, e
+    train, validation = validation_indices(8, ValidationConfig(share=0.4, seed=0), groups)
+    assert validation.tolist() == [index for index, group in enumerate(groups) if "abcde".index(group) in drawn]
+    assert sorted([*train, *validation]) == list(range(8))
+    folds = [validation_indices(8, ValidationConfig(fold=fold, folds=5, seed=3), groups)[1] for fold in range(5)]
+    assert sorted(len({groups[index] for index in fold}) for fold in folds) == [1] * 5
+    assert sorted(np.concatenate(folds)) == list(range(8))
+
+
+def test_groups_that_cannot_be_cut_or_do_not_fit_are_refused() -> None:
+    with pytest.raises(DataError, match=r"^the training part has 1 groups of samples, too few to cut .*; expected at least 2$"):
+        validation_indices(3, ValidationConfig(), ["film", "film", "film"])
+    with pytest.raises(PluginError, match=r"^groups\(\) of the data set gives 2 groups for 3 samples; expected one for each$"):
+        validation_indices(3, ValidationConfig(), ["a", "b"])

@@ -269,6 +269,14 @@ def test_a_signature_that_breaks_the_contract_is_the_plugins_problem(factory: Ca
     assert str(caught.value).startswith(OWNER)
 
 
+def test_a_data_set_leaves_the_name_of_the_cut_to_the_core() -> None:
+    def people(*, validation: str) -> None: ...
+
+    message = r"dataset 'people': an option cannot be called 'validation'; data.validation says how the core cuts that part"
+    with pytest.raises(PluginError, match=message):
+        component_options(Component("dataset", "people", people, Origin("toy", "toy-plugin", "1.0")))
+
+
 def test_an_annotation_that_is_no_expression_names_its_option() -> None:
     with pytest.raises(PluginError, match=r"the annotation of option 'size' is unusable: "):
         component_options(component(nonsense))

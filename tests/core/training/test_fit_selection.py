@@ -28,7 +28,8 @@ from toolkit.training.checkpoint import load_checkpoint
         ("accuracy", True, [0.0, 0.0, 0.0], 1),
         ("loss", False, [None, 5.0, 6.0], 2),
         ("loss", False, [5.0, None, 4.0], 3),
-        ("loss", False, [None, None, None], 1),
+        ("loss", False, [None, None, None], 3),
+        ("loss", False, [None, None, 5.0], 3),
         ("stage1/error", False, [2.0, -1.0, 0.0], 2),
     ],
 )
@@ -42,7 +43,11 @@ def test_the_best_epoch_is_the_first_of_the_best_score(
     assert states["last"]["epoch"] == 3
     assert states["last"]["best"] == {"epoch": best, "value": values[best - 1], "metric": f"val/{name}"}
     undefined = [number for number, value in enumerate(values, start=1) if value is None]
-    assert listening.lines == [f"val/{name} is undefined in epoch {number}: there is nothing to score" for number in undefined]
+    assert listening.lines == [
+        f"val/{name} is undefined in epoch {number}: there is nothing to score"
+        + ("; the latest epoch is kept until one has it" if not any(values[:number]) else "")
+        for number in undefined
+    ]
     assert [f"val/{name}" in row for row in listening.rows] == [value is not None for value in values]
 
 
@@ -62,7 +67,8 @@ def test_a_validation_loss_that_is_not_finite_does_not_end_the_run(tmp_path: Pat
 
     listening = trained(tmp_path, configured(), flat_net(), loss=infinite)
     reason = "the loss of a sample is not finite"
-    assert listening.lines == [f"val/loss is undefined in epoch {number}: {reason}" for number in (1, 2)]
+    kept = "the latest epoch is kept until one has it"
+    assert listening.lines == [f"val/loss is undefined in epoch {number}: {reason}; {kept}" for number in (1, 2)]
 
 
 def test_a_score_to_select_by_that_no_metric_gives_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
-"""Small data sets in the layouts of LSP and LSPET."""
+"""Small data sets in the layouts of LSP, LSPET and COCO."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,4 +36,26 @@ def write_lsp(root: Path, values: Any, count: int | None = None) -> Path:
 def write_lspet(root: Path, values: Any) -> Path:
     write_pictures(root / "images", values.shape[2], "im{:05d}.webp")
     scipy.io.savemat(root / "joints.mat", {"joints": values})
+    return root
+
+
+COCO_NAMES = ["left_shoulder", "right_shoulder", "left_hip", "right_hip", "left_elbow"]
+
+
+def write_coco(root: Path, names: Sequence[str] = COCO_NAMES, **changes: Any) -> Path:
+    """One person of 20 x 40 px at (10, 20) with a hidden elbow and an unlabelled shoulder; a crowd; a person without labels."""
+    if not (root / "images").exists():
+        write_pictures(root / "images", 1)
+    person = {
+        "id": 7, "image_id": 1, "iscrowd": 0, "bbox": [10, 20, 20, 40],
+        "keypoints": [12, 22, 2, 0, 0, 0, 14, 50, 2, 25, 51, 2, 29, 30, 1],
+    }  # fmt: skip
+    others = [{**person, "id": 8, "iscrowd": 1}, {**person, "id": 9, "keypoints": [0] * 15}]
+    content = {
+        "categories": [{"keypoints": names}],
+        "images": [{"id": 1, "file_name": "im0001.jpg"}],
+        "annotations": [{**person, **changes}, *others],
+    }
+    (root / "annotations").mkdir(exist_ok=True)
+    (root / "annotations" / "train.json").write_text(json.dumps(content))
     return root

@@ -31,7 +31,8 @@ def people(count: int = 4, seed: int = 0) -> tuple[Tensor, EncodedKeypoints]:
     points = torch.rand(count, 14, 2, generator=generator) * 0.6 - 0.3
     points[:, HIP] = points[:, SHOULDER] + torch.tensor([0.15, 0.2])
     images = torch.rand(count, 3, 32, 32, generator=generator)
-    return images, EncodedKeypoints(points, torch.ones(count, 14, dtype=torch.bool))
+    everything = torch.ones(count, 14, dtype=torch.bool)
+    return images, EncodedKeypoints(points, everything, everything.clone())
 
 
 def mirrored(output: PoseOutput) -> Tensor:

@@ -23,7 +23,7 @@ def check(*trained: str, model: str = CASCADE, loss: str = "keypoint_l2", more: 
     [
         ["stage1"],
         ["stage1", "stage2", "stage3"],
-        ["stage1", "stage1", "stage2.head", "stage1", "stage3"],
+        ["stage1", "stage1", "stage2.head", "stage1", "stage2", "stage3"],
         ["stage1", "stage2", "stage3", "stage2", "stage3"],
     ],
 )
@@ -40,6 +40,7 @@ NO_STAGE = "a phase of deeppose trains one of stage1, stage2, stage3, not {}; wr
     [
         (["stage1", "stage3"], 8, "fit.phases.1.train: stage3 " + TOO_EARLY.format("stage2")),
         (["stage3"], 7, "fit.phases.0.train: stage3 " + TOO_EARLY.format("stage1")),
+        (["stage1", "stage2", "stage1", "stage3"], 10, "fit.phases.3.train: stage3 " + TOO_EARLY.format("stage2")),
         (["[stage1, stage2]"], 7, "fit.phases.0.train: " + NO_STAGE.format("stage1, stage2")),
         (["stage1", "all"], 8, "fit.phases.1.train: " + NO_STAGE.format("all")),
         (["stage1", "stage2", "stage3", "stage4"], 10, "fit.phases.3.train: " + NO_STAGE.format("stage4")),
@@ -67,6 +68,35 @@ def test_a_phase_that_names_no_part_trains_all_stages_and_is_refused() -> None:
 def test_a_trained_cascade_may_go_on_with_any_stage_and_one_stage_with_all_of_it() -> None:
     check("stage3", more=OLD)
     check("all", model="{name: deeppose, backbone: alexnet_form, stages: 1}")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            "  ema: 0.99\n",
+            "pose.yaml:10:3: fit.ema: would move stages on while a later one learns what they were; leave it out, or take one stage",
+        ),
+        (
+            "  select: {metric: val/stage1/pdj@0.2}\n",
+            "pose.yaml:10:12: fit.select.metric: stages are scored apart from the second phase on; "
+            "choose val/pdj@0.2, which then also chooses the stage",
+        ),
+    ],
+)
+def test_an_average_and_a_choice_that_do_not_go_with_a_cascade_are_told(more: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check("stage1", "stage2", "stage3", more=more)
+    assert str(caught.value) == message
+    check("stage1", model=CASCADE.replace("stages: 3", "stages: 1"), more="  ema: 0.99\n")
+
+
+def test_peaks_without_heat_maps_are_told() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check("stage1", model=CASCADE.replace("stages: 3", "stages: 1, reading: peak"))
+    message = "model.reading: is peak, but the stages have no heat maps; set model.heatmap, or leave it out"
+    assert str(caught.value) == f"pose.yaml:3:60: {message}"
+    check("stage1", model=CASCADE.replace("stages: 3", "stages: 1, heatmap: [8], reading: peak"))
 
 
 HEATMAP = "heatmap needs heat maps of the whole picture; use model pose_net with the head heatmap, or loss keypoint_l1"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +9,10 @@ import numpy as np
 import pytest
 import scipy.io
 
-from tests.plugins.pose.keypoint_files import joints, write_lsp, write_lspet, write_pictures
+from tests.plugins.pose.keypoint_files import joints, write_coco, write_lsp, write_lspet, write_pictures
 from toolkit.errors import ConfigError, DataError
-from toolkit_pose.datasets import CocoKeypoints, Joined, flic
+from toolkit_pose.coco import CocoKeypoints
+from toolkit_pose.datasets import Joined, flic
 from toolkit_pose.leeds import lsp, lspet
 from toolkit_pose.skeletons import LSP_KEYPOINTS
 from toolkit_pose.synthetic import SyntheticPeople
@@ -23,7 +22,7 @@ from toolkit_pose.synthetic import SyntheticPeople
 def test_a_part_without_validation_adds_no_test_pictures_to_it(tmp_path: Path) -> None:
     official, other = str(write_lsp(tmp_path / "lsp", joints(4))), str(write_lsp(tmp_path / "other", joints(4)))
     parts = (lsp("validation", root=official, train_count=2), lsp("validation", root=other, train_count=3, validation_count=1))
-    assert [sample.id for sample in Joined("validation", parts=parts)] == ["lsp/im0003"]
+    assert [sample.id for sample in Joined("validation", parts=parts)] == ["2/lsp/im0003"]
 
 
 @pytest.mark.usefixtures("in_process")
@@ -91,88 +90,54 @@ def test_sets_of_different_skeletons_are_not_joined(tmp_path: Path) -> None:
         Joined("train", parts=(SyntheticPeople("train", size=2), CocoKeypoints("train", root=str(write_coco(tmp_path)))))
 
 
-COCO_NAMES = ["left_shoulder", "right_shoulder", "left_hip", "right_hip", "left_elbow"]
-
-
-def write_coco(root: Path, names: Sequence[str] = COCO_NAMES, **changes: Any) -> Path:
-    """One person of 20 x 40 px at (10, 20) with a hidden elbow and an unlabelled shoulder; a crowd; a person without labels."""
-    if not (root / "images").exists():
-        write_pictures(root / "images", 1)
-    person = {
-        "id": 7, "image_id": 1, "iscrowd": 0, "bbox": [10, 20, 20, 40],
-        "keypoints": [12, 22, 2, 0, 0, 0, 14, 50, 2, 25, 51, 2, 29, 30, 1], **changes,
-    }  # fmt: skip
-    others = [{**person, "id": 8, "iscrowd": 1}, {**person, "id": 9, "keypoints": [0] * 15}]
-    content = {
-        "categories": [{"keypoints": names}],
-        "images": [{"id": 1, "file_name": "im0001.jpg"}],
-        "annotations": [person, *others],
-    }
-    (root / "annotations").mkdir(exist_ok=True)
-    (root / "annotations" / "train.json").write_text(json.dumps(content))
+def write_flic(root: Path, coords: Any, films: tuple[str, ...] = ("one", "two", "one")) -> Path:
+    """Three stills, the second to test; `coords` [3, 2, 29]."""
+    write_pictures(root / "images", 3, "film-{}.jpg")
+    kinds = [("coords", object), ("filepath", object), ("moviename", object), ("istrain", object), ("istest", object)]
+    examples = np.empty(3, dtype=kinds)
+    for n in range(3):
+        examples[n] = (coords[n], f"film-{n + 1}.jpg", films[n], n != 1, n == 1)
+    scipy.io.savemat(root / "examples.mat", {"examples": examples})
     return root
-
-
-def test_a_person_of_coco_is_cut_out_with_its_margin(tmp_path: Path) -> None:
-    data = CocoKeypoints("train", root=str(write_coco(tmp_path)), margin=0.1)
-    assert [sample.id for sample in data] == ["coco/7"]
-    assert data.splits == ("train",)
-    assert data.info.flip_pairs == ((0, 1), (2, 3))
-    sample = data[0]
-    assert sample.image.shape == (48, 28, 3)  # 4 px on each side
-    assert sample.target.points_px[0].tolist() == [12 - 6, 22 - 16]
-    assert sample.target.labelled.tolist() == [True, False, True, True, True]
-    assert sample.target.visible.tolist() == [True, False, True, True, False]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"image_id": 3}, "annotation 7: no picture has id 3"),
-        ({"keypoints": [1, 2, 2]}, "annotation 7: 3 numbers under keypoints; expected 3 for each of 5"),
-        ({"bbox": [1, 2, 0, 4]}, r"annotation 7: bbox \[1, 2, 0, 4\]; expected left, top, width and height"),
-    ],
-)
-def test_mistakes_in_annotations_are_named(tmp_path: Path, changes: Any, message: str) -> None:
-    with pytest.raises(DataError, match=f"train.json: {message}"):
-        CocoKeypoints("train", root=str(write_coco(tmp_path, **changes)))
-
-
-def test_a_labelled_keypoint_outside_the_picture_is_refused(tmp_path: Path) -> None:
-    data = CocoKeypoints("train", root=str(write_coco(tmp_path, keypoints=[12, 22, 2, 0, 0, 0, 14, 500, 2, 25, 51, 2, 29, 30, 1])))
-    with pytest.raises(DataError, match=r"annotation 7: left_hip labelled outside of the picture; expected places within 60 x 80"):
-        data[0]
-
-
-def test_annotations_that_are_no_json_or_lack_a_torso_are_refused(tmp_path: Path) -> None:
-    root = write_coco(tmp_path)
-    file = root / "annotations" / "train.json"
-    content = json.loads(file.read_text())
-    content["categories"][0]["keypoints"][0] = "nose"
-    file.write_text(json.dumps(content))
-    with pytest.raises(DataError, match=r"train.json: no keypoint named left_shoulder, which measure the torso; there are: nose"):
-        CocoKeypoints("train", root=str(root))
-    file.write_text("{")
-    with pytest.raises(DataError, match=r"train.json is damaged: .*; expected annotations in COCO's keypoint format"):
-        CocoKeypoints("train", root=str(root))
 
 
 @pytest.mark.usefixtures("in_process")
 def test_flic_reads_its_eleven_keypoints_and_its_split(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "FLIC" / "images", 3, "film-{}.jpg")
     coords = np.random.default_rng(0).uniform(5, 50, (3, 2, 29))
     coords[:, :, 9] = np.nan  # nobody's right hip is labelled
-    kinds = np.dtype([("coords", object), ("filepath", object), ("istrain", object), ("istest", object)])
-    examples = np.empty(3, dtype=kinds)
-    for n in range(3):
-        examples[n] = (coords[n], f"film-{n + 1}.jpg", n != 1, n == 1)
-    scipy.io.savemat(tmp_path / "FLIC" / "examples.mat", {"examples": examples})
-    data = flic("train", root=str(tmp_path / "FLIC"))
+    coords[2, 0, 3] = 75.0  # the right shoulder lies outside of a picture 60 px wide
+    root = str(write_flic(tmp_path / "FLIC", coords))
+    data = flic("train", root=root)
     assert [sample.id for sample in data] == ["flic/film-1", "flic/film-3"]
+    assert data.groups() == ["one", "one"]
     target = data[1].target
     place = data.info.keypoints.index
     np.testing.assert_allclose(target.points_px[place("right_wrist")], coords[2, :, 5] - 1, rtol=1e-6)
     np.testing.assert_allclose(target.points_px[place("nose")], coords[2, :, 16] - 1, rtol=1e-6)
-    assert [name for name, known in zip(data.info.keypoints, target.labelled, strict=True) if not known] == ["right_hip"]
-    assert [sample.id for sample in flic("test", root=str(tmp_path / "FLIC"))] == ["flic/film-2"]
-    assert len(flic("validation", root=str(tmp_path / "FLIC"))) == 0
+    unlabelled = [name for name, is_labelled in zip(data.info.keypoints, target.labelled, strict=True) if not is_labelled]
+    assert unlabelled == ["right_shoulder", "right_hip"]
+    assert [sample.id for sample in flic("test", root=root)] == ["flic/film-2"]
+    assert [sample.id for sample in flic("train", root=root, limit=1)] == ["flic/film-1"]
+    assert len(flic("validation", root=root)) == 0
+
+
+@pytest.mark.usefixtures("in_process")
+def test_damaged_flic_is_told_with_what_is_wrong(tmp_path: Path) -> None:
+    root = write_flic(tmp_path / "FLIC", np.ones((3, 2, 29)))
+    (root / "images/film-1.jpg").unlink()
+    with pytest.raises(DataError, match=r"^[^\n]*film-1.jpg: no such file$"):
+        flic("train", root=str(root))
+    scipy.io.savemat(root / "examples.mat", {"examples": np.ones(3)})
+    with pytest.raises(DataError, match=r"examples.mat holds examples; expected a struct array examples with coords \(2 x 29\), filepath"):
+        flic("train", root=str(root))
+
+
+@pytest.mark.usefixtures("in_process")
+def test_parts_of_one_reader_have_ids_of_their_own_and_repeats_stay_together(tmp_path: Path) -> None:
+    one, two = (str(write_coco(tmp_path / name, keypoints=[20, 30, 2] * 5)) for name in ("one", "two"))
+    joined = Joined("train", parts=(CocoKeypoints("train", root=one), CocoKeypoints("train", root=two)))
+    assert [sample.id for sample in joined] == ["1/coco/7", "2/coco/7"]
+    assert joined.groups() == ["0/1", "1/1"]
+    official = str(write_lsp(tmp_path / "lsp", joints(4)))
+    repeated = Joined("train", parts=(lsp("train", root=official, train_count=3, validation_count=1),), repeats=(2,))
+    assert repeated.groups() == ["0/0", "0/1", "0/0", "0/1"]

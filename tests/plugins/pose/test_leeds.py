@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse
 import torch
 
 from tests.plugins.pose.keypoint_files import joints, write_lsp, write_lspet, write_pictures
@@ -91,6 +92,41 @@ def test_cropped_copies_of_lspet_count_from_zero(tmp_path: Path) -> None:
     np.testing.assert_allclose(sample.target.points_px.numpy()[::3], values[::3, :2, 0], rtol=1e-6)
 
 
+def test_a_person_of_lspet_without_a_label_in_the_picture_is_refused(tmp_path: Path) -> None:
+    values = joints(2)
+    values[:, 0, 1] = 500.0
+    data = lspet("train", root=str(write_lspet(tmp_path / "lspet", values)))
+    assert data[0].target.labelled.any()
+    with pytest.raises(
+        DataError, match=r"im00002.webp: in .*joints.mat every labelled keypoint is outside; expected at least one within its"
+    ):
+        data[1]
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("reader", [lsp, lspet])
+def test_flags_that_are_neither_0_nor_1_are_refused(tmp_path: Path, reader: Any) -> None:
+    values = joints(3)
+    values[3, 2, 1], values[5, 2, 2] = 2.0, np.nan
+    root = str((write_lsp if reader is lsp else write_lspet)(tmp_path / "set", values))
+    with pytest.raises(DataError) as caught:
+        reader("train", root=root, **({"train_count": 2} if reader is lsp else {}))
+    told = str(caught.value).splitlines()
+    assert "2 people have a keypoint whose third number is neither 0 nor 1" in told[0]
+    assert [line.split(": ")[1] for line in told[1:]] == [f"of person {n} a keypoint's third number is neither 0 nor 1" for n in (2, 3)]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_two_pictures_with_one_number_are_refused_and_other_files_are_not_looked_at(tmp_path: Path) -> None:
+    root = write_lsp(tmp_path / "lsp", joints(3))
+    (root / "images/im0001.txt").write_text("a note")
+    assert len(lsp("train", root=str(root), train_count=2)) == 2
+    (root / "images/im0002.jpg").with_suffix(".png").write_bytes((root / "images/im0002.jpg").read_bytes())
+    with pytest.raises(DataError, match=r"im0002.jpg and .*im0002.png have one number"):
+        lsp("train", root=str(root), train_count=2)
+
+
+@pytest.mark.usefixtures("in_process")
 def test_labels_of_lspet_outside_their_picture_do_not_count(tmp_path: Path) -> None:
     values = joints(1)
     values[:, 2] = 1
@@ -127,7 +163,7 @@ def test_a_keypoint_far_outside_its_picture_is_refused_and_one_just_outside_is_n
     values[3, 0, 1] = 90.0
     data = lsp("train", root=str(write_lsp(tmp_path / "lsp", values)), train_count=1)
     assert data[0].target.labelled.all()
-    expected = r"im0002.jpg: left_hip at \(89.0, .*\) in .*joints.mat; expected places within its 60 x 80 pixels"
+    expected = r"im0002.jpg: in .*joints.mat left_hip at \(89.0, .*\); expected within its 60 x 80 pixels"
     with pytest.raises(DataError, match=expected):
         lsp("test", root=str(tmp_path / "lsp"), train_count=1)[0]
 
@@ -171,7 +207,7 @@ def test_another_data_sets_file_is_recognised_by_its_shape(tmp_path: Path) -> No
 
 @pytest.mark.usefixtures("in_process")
 def test_a_share_that_leaves_nothing_to_test_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"data.train_count is 4, but .* has 4 pictures; leave at least one to test"):
+    with pytest.raises(ConfigError, match=r"^lsp: train_count is 4, but .* has 4 pictures; leave at least one to test"):
         lsp("train", root=str(write_lsp(tmp_path / "lsp", joints(4))), train_count=4)
 
 
@@ -192,6 +228,24 @@ def test_a_damaged_mat_file_is_told_in_one_line_and_a_good_one_is_cached(tmp_pat
     cached.write_bytes(bytes(content))  # noticed by its checksum, and made again
     assert (lsp("train", root=str(root), train_count=1)[0].target.points_px == first).all()
     assert cached.read_bytes() != bytes(content)
+
+
+def test_arrays_that_hold_objects_are_left_out_and_empty_structs_have_none(tmp_path: Path) -> None:
+    nested = np.array([({"x": np.arange(3)}, 1.0)], dtype=[("inner", object), ("number", object)])
+    empty = np.empty(0, dtype=[("field", object)])
+    content = {"joints": np.ones((3, 14, 2)), "nested": nested, "empty": empty, "sparse": scipy.sparse.eye_array(3)}
+    scipy.io.savemat(tmp_path / "mixed.mat", content)
+    arrays = mat_reader.plain_arrays(str(tmp_path / "mixed.mat"))
+    assert sorted(arrays) == ["joints", "nested.number"]
+    np.savez(tmp_path / "arrays.npz", allow_pickle=False, **arrays)
+
+
+@pytest.mark.slow
+def test_a_file_of_version_7_3_is_told_with_its_remedy(tmp_path: Path) -> None:
+    file = tmp_path / "joints.mat"
+    file.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(400))
+    with pytest.raises(DataError, match=r"joints.mat is of MATLAB's version 7.3, which SciPy cannot read; save it with -v7$"):
+        mat_reader.read_mat(file)
 
 
 def test_a_reader_that_dies_is_told_as_a_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +290,10 @@ def test_one_pose_for_everybody_scores_what_the_readme_says() -> None:
     for n in range(len(test)):
         side, offset = padded(test, n)
         points = torch.from_numpy(median * side - offset).float()[None, None]
-        metric.update(PosePrediction(points, torch.zeros(1, 1, 14, 4, 2), torch.ones(1, 14, dtype=torch.bool)), stack([test[n].target]))
+        metric.update(
+            PosePrediction(points, torch.zeros(1, 1, 14, 4, 2), torch.ones(1, 14, dtype=torch.bool), torch.tensor([0])),
+            stack([test[n].target]),
+        )
     assert metric.compute()["pcp"] == pytest.approx(0.241, abs=0.0005)
 
 

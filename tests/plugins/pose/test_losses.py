@@ -27,7 +27,7 @@ def seen(*errors: tuple[float, float], labelled: tuple[bool, ...] | None = None,
     boxes = torch.tensor([0.0, 0.0, box, box]).expand(1, 1, len(errors), 4)
     output = PoseOutput(whole.stages, boxes, whole.counted, whole.spread, whole.flow)
     known = torch.tensor([labelled or (True,) * len(errors)])
-    return output, EncodedKeypoints(torch.zeros_like(points), known)
+    return output, EncodedKeypoints(torch.zeros_like(points), known, known)
 
 
 def value(loss: Any, pair: tuple[PoseOutput, EncodedKeypoints]) -> float:
@@ -112,7 +112,7 @@ def test_heatmap_is_the_cross_entropy_with_a_normal_distribution_around_the_trut
             normal[row, column] = math.exp(-(x * x + y * y) / (2 * deviation**2))
     expected = -(normal / normal.sum() * log_shares[0, 0].numpy()).sum()
     output, _ = seen((0.17, 0.0))
-    encoded = EncodedKeypoints(torch.tensor([[truth]]), torch.tensor([[True]]))
+    encoded = EncodedKeypoints(torch.tensor([[truth]]), torch.tensor([[True]]), torch.tensor([[True]]))
     terms = HeatmapCrossEntropy(INFO, deviation=deviation, l1_weight=2.0)(replace(output, log_shares=log_shares), encoded)
     assert terms["heatmap"].item() == pytest.approx(expected, rel=1e-5)
     assert terms["l1"].item() == pytest.approx(2 * (0.1 + 0.21), rel=1e-5)

@@ -33,7 +33,7 @@ def truth(points: Any, labelled: Any = None) -> Keypoints:
 def found(points: Any, counted: Any = None) -> PosePrediction:
     places = torch.as_tensor(points, dtype=torch.float32)[:, None]
     known = torch.ones(len(places), 14, dtype=torch.bool) if counted is None else torch.as_tensor(counted)
-    return PosePrediction(places, torch.zeros(*places.shape[:3], 4, 2), known)
+    return PosePrediction(places, torch.zeros(*places.shape[:3], 4, 2), known, torch.full((len(places),), places.shape[1] - 1))
 
 
 def scores(metric: Any, predicted: Any, true: Keypoints) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from toolkit.errors import ConfigError
 from toolkit.evaluation.evaluation import Evaluation
 from toolkit_pose.plots import JointBoxes, PcpBars, PdjCurves, Skeletons, WorstCases
 from toolkit_pose.skeletons import FLIC_KEYPOINTS, LSP_KEYPOINTS, pose_info
@@ -29,7 +31,12 @@ def evaluation(samples: int, stages: int, labelled: bool = True, info: Any = INF
     return Evaluation(
         split="test",
         ids=tuple(f"people/{n}" for n in range(samples)),
-        predictions=PosePrediction(found, torch.rand(samples, stages, count, 4, 2) * 40, torch.ones(samples, count, dtype=torch.bool)),
+        predictions=PosePrediction(
+            found,
+            torch.rand(samples, stages, count, 4, 2) * 40,
+            torch.ones(samples, count, dtype=torch.bool),
+            torch.full((samples,), stages - 1),
+        ),
         truths=Keypoints(true, known, known, info.mirror().expand(samples, -1)),
         losses=torch.zeros(samples),
         scores={},
@@ -59,20 +66,66 @@ def test_skeletons_are_drawn_by_the_seed() -> None:
 def test_pdj_curves_join_left_and_right_and_show_every_stage() -> None:
     figure = PdjCurves(INFO)(evaluation(10, 3))
     assert shown(figure) == ["ankle", "knee", "hip", "wrist", "elbow", "shoulder", "neck", "head top"]
-    assert [line.get_label() for line in figure.axes[0].lines if len(line.get_xdata()) > 1] == ["stage 1", "stage 2", "stage 3"]  # type: ignore[arg-type]
+    assert [text.get_text() for text in figure.legends[0].texts] == ["stage 1", "stage 2", "stage 3 (the answer)"]
+
+
+def test_pdj_curves_tell_the_share_within_each_fraction_of_the_torso() -> None:
+    """Sample n's keypoints are n pixels off, so all of them are found from n / torso diameter on."""
+    given = evaluation(20, 1)
+    true = given.truths.points_px.numpy()
+    torsos = np.linalg.norm(true[:, INFO.torso[0]] - true[:, INFO.torso[1]], axis=1)
+    curve, marked = PdjCurves(INFO)(given).axes[0].lines
+    fractions = np.asarray(curve.get_xdata())
+    expected = [sum(n / torso <= fraction for n, torso in enumerate(torsos)) / 20 for fraction in fractions]
+    np.testing.assert_allclose(np.asarray(curve.get_ydata()), expected)
+    assert np.asarray(marked.get_ydata()).item() == sum(n / torso <= 0.2 for n, torso in enumerate(torsos)) / 20
+
+
+def test_the_stage_that_answers_is_drawn_strongest_and_its_keypoints_are_drawn() -> None:
+    given = evaluation(3, 3)
+    answer_1 = replace(given, predictions=replace(given.predictions, answer=torch.zeros(3, dtype=torch.int64)))
+    curves = [line.get_linewidth() for line in PdjCurves(INFO)(answer_1).axes[0].lines if len(np.asarray(line.get_xdata())) > 1]
+    assert curves[0] > curves[1] == curves[2]
+    given.predictions.stages_px[:, 0] += 1000
+    assert torch.equal(answer_1.predictions.points_px, given.predictions.stages_px[:, 0])
 
 
 def test_the_bars_are_the_shares_of_right_limbs() -> None:
     texts = [text.get_text() for text in PcpBars(INFO)(evaluation(1, 1)).axes[0].texts]
     assert texts == ["100.0%"] * 10  # nothing is off in sample 0
+    given = evaluation(30, 1)
+    true = given.truths.points_px.numpy()
+    bars = PcpBars(INFO)(given).axes[0].patches
+    for limb, bar in zip(INFO.limbs, bars, strict=True):
+        ends = [true[:, list(end)].mean(axis=1) for end in (limb.start, limb.end)]
+        lengths = np.linalg.norm(ends[0] - ends[1], axis=1)
+        assert bar.get_width() == pytest.approx(sum(n <= length / 2 for n, length in enumerate(lengths)) / 30)  # type: ignore[attr-defined]
     assert [text.get_text() for text in PcpBars(INFO)(evaluation(3, 1, labelled=False)).axes[0].texts] == ["never labelled"] * 10
 
 
 def test_the_boxes_of_a_cascade_are_drawn_from_its_second_stage_on() -> None:
-    figure = JointBoxes(INFO, count=2)(evaluation(5, 3))
+    given = evaluation(5, 3)
+    figure = JointBoxes(INFO, count=2)(given)
     assert [len(axes.patches) for axes in figure.axes] == [2, 2]
+    wrist = LSP_KEYPOINTS.index("right_wrist")
+    for axes, index in zip(figure.axes, (0, 2), strict=True):
+        drawn = [np.asarray(patch.get_xy())[:4] for patch in axes.patches]  # type: ignore[attr-defined]
+        np.testing.assert_allclose(drawn, given.predictions.boxes_px[index, 1:, wrist])
     single = JointBoxes(INFO)(evaluation(5, 1))
     assert single.axes[0].texts[0].get_text() == "one stage looks at the whole picture: there are no boxes"
+
+
+def test_boxes_of_a_keypoint_that_there_is_not_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^plots: joint_boxes: no keypoint 'wrist'; there are: right_ankle, .*, head_top$"):
+        JointBoxes(INFO, keypoint="wrist")
+
+
+def test_stages_keep_their_legend_where_the_first_limb_is_never_labelled() -> None:
+    given = evaluation(3, 2)
+    given.truths.labelled[:, INFO.limbs[0].end[0]] = False
+    legend = PcpBars(INFO)(given).axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.texts] == ["stage 1: mean undefined", "stage 2 (the answer): mean undefined"]
 
 
 @pytest.mark.parametrize("plot", [Skeletons, WorstCases, PdjCurves, PcpBars, JointBoxes])
