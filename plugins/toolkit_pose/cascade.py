@@ -12,31 +12,18 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from toolkit.data.sample import Batch
-from toolkit.models.model import Backbone, output_shape
+from toolkit.models.model import Backbone, Composed, output_shape
 from toolkit_pose.checks import stage_to_train
 from toolkit_pose.crops import cut_out, square_boxes, torso_px
 from toolkit_pose.heat_maps import Reading
 from toolkit_pose.models import HeatmapHead, KeypointHead, averaged
+from toolkit_pose.residual_flow import ResidualFlow
 from toolkit_pose.stage_errors import LARGEST_SIZE, UNMEASURED_PLACE, UNMEASURED_SIZE, StageErrors
 from toolkit_pose.types import EncodedKeypoints, PoseInfo, PoseOutput
 
 Width = Annotated[int, Ge(1)]
 _NOT_PREPARED, _PUT_BACK = -1, -2
 """In `DeepPose.starts`: a stage that never learnt, and one whose forerunners learnt anew since it did."""
-
-
-class Stage(nn.Module):
-    """One network of the cascade: a backbone with a head on it."""
-
-    def __init__(self, backbone: nn.Module, head: KeypointHead | HeatmapHead) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
-
-    def forward(self, pictures: Tensor) -> PoseOutput:
-        """[B, C, H, W] -> keypoints in shares of those pictures."""
-        output: PoseOutput = self.head(self.backbone(pictures))
-        return output
 
 
 class DeepPose(nn.Module):
@@ -49,8 +36,8 @@ class DeepPose(nn.Module):
     samples: stages know their training pictures too well to err there as they will err on new ones. `prepare_phase` also scores
     the stages so far on validation, and the new stage refines the best of them.
 
-    Three more deviations from the paper. Only errors of at most half a box, sigma / 2, in x and in y are measured: keypoints farther
-    off no later stage can mend, and the few that are (left taken for right) make the deviations up to twice as large. A keypoint that
+    Three more deviations from the paper. Only errors of at most half a box, sigma / 2, in x and in y are measured: no later stage can
+    repair a larger one, and the few there are (left taken for right) would up to double the deviations. A keypoint that
     a drawn displacement moves out of its box is not learnt in that step. And boxes are by chance larger or smaller than sigma torso
     diameters, as they will be where the torso is an estimate: its size, found over true, is measured beside the displacements and
     drawn once per person.
@@ -71,7 +58,8 @@ class DeepPose(nn.Module):
         crops: keypoints refined per picture and training step, drawn anew each time; all by default.
         start_from_previous: a stage's convolutions start from those of the stage before it, not from scratch.
         likelihood: also give the deviation of the errors, and learn their density: for loss `rle`.
-        flip_average: evaluate the picture and its mirror image and average the two; twice the work.
+        flip_average: evaluate the picture and its mirror image and average the two; twice the work. Points are averaged, not maps, and
+            deviations are the picture's own.
     """
 
     guided: ClassVar[bool] = True
@@ -102,13 +90,18 @@ class DeepPose(nn.Module):
                 head = KeypointHead(shape, info, hidden=hidden, dropout=dropout, likelihood=likelihood)
             else:
                 head = HeatmapHead(shape, info, channels=heatmap, reading=reading, likelihood=likelihood)
-            self.add_module(f"stage{number}", Stage(backbone if number == 1 else copy.deepcopy(backbone), head))
+            stage = Composed(info, backbone=backbone if number == 1 else copy.deepcopy(backbone), head=head)
+            self.add_module(f"stage{number}", stage)
         count = len(info.keypoints)
         self.num_stages, self.input_size, self.sigma = stages, input_size, sigma
         self.crops = min(crops or count, count)
         self.start_from_previous, self.flip_average = start_from_previous, flip_average
         self.torso = info.torso
-        self.register_buffer("mirror", info.mirror(), persistent=False)
+        self._register_buffers(info.mirror(), stages)
+
+    def _register_buffers(self, mirror: Tensor, stages: int) -> None:
+        count = len(mirror)
+        self.register_buffer("mirror", mirror, persistent=False)
         self.register_buffer("starts", torch.tensor([0] + [_NOT_PREPARED] * (stages - 1)))
         self.register_buffer("displacement_mean", torch.zeros(stages, count, 2))
         self.register_buffer("displacement_deviation", torch.full((stages, count, 2), UNMEASURED_PLACE))
@@ -162,22 +155,21 @@ class DeepPose(nn.Module):
     def _cascade(self, images: Tensor, plan: list[int], flip_average: bool) -> PoseOutput:
         """Every stage in turn on the model's own estimates; `plan[s - 1]`: the stage that stage s refines."""
         size = (images.shape[2], images.shape[3])
-        first = self._stage(1)(self._whole(images))
-        points, boxes, spread = [first.stages[:, 0]], [first.boxes[:, 0]], first.spread
+        first = self._look(1, self._whole(images))
+        points, boxes, spread, flow = [first.stages[:, 0]], [first.boxes[:, 0]], first.spread, first.flow
         if flip_average:
             mirrored = images.flip(-1)
-            points[0] = averaged(points[0], self._stage(1)(self._whole(mirrored)).stages[:, 0], self.mirror)
+            points[0] = averaged(points[0], self._look(1, self._whole(mirrored)).stages[:, 0], self.mirror)
         for number, start in enumerate(plan[1:], start=2):
             before = points[start - 1].detach()
             sides = self.sigma * torso_px(before, first.counted, self.torso, size)
             boxes.append(square_boxes(before, sides, size))
             places = torch.arange(before.shape[1], device=images.device).expand(len(images), -1)
-            refined, spread = self._refine(number, images, boxes[-1], places)
+            refined, spread, flow = self._refine(number, images, boxes[-1], places)
             if flip_average:
                 mirrored_boxes = torch.cat([-boxes[-1][..., :1], boxes[-1][..., 1:]], dim=-1)[:, self.mirror]
                 refined = averaged(refined, self._refine(number, mirrored, mirrored_boxes, places)[0], self.mirror)
             points.append(refined)
-        flow = self._stage(len(plan)).head.flow
         return PoseOutput(torch.stack(points, dim=1), torch.stack(boxes, dim=1), first.counted, spread, flow)
 
     def _on_displaced(self, stage: int, images: Tensor, encoded: EncodedKeypoints) -> PoseOutput:
@@ -191,14 +183,14 @@ class DeepPose(nn.Module):
         order = torch.rand(usable.shape, device=images.device).masked_fill(~usable, 2.0).argsort(dim=1)
         ranks, enough = torch.arange(self.crops, device=images.device), usable.sum(dim=1, keepdim=True)
         places = order.gather(1, ranks % enough.clamp(min=1))  # [B, crops]
-        found, spread = self._refine(stage, images, boxes.gather(1, places[..., None].expand(-1, -1, 4)), places)
+        found, spread, flow = self._refine(stage, images, boxes.gather(1, places[..., None].expand(-1, -1, 4)), places)
         places = places.masked_fill(ranks >= enough, count)  # what is looked at again is put into a column that is cut off
         where = places[..., None].expand(-1, -1, 2)
         points = F.pad(boxes[..., :2], (0, 0, 0, 1)).scatter(1, where, found)[:, :count]
         counted = F.pad(torch.zeros_like(usable), (0, 1)).scatter(1, places, True)[:, :count]
         if spread is not None:
             spread = torch.ones_like(F.pad(points, (0, 0, 0, 1))).scatter(1, where, spread)[:, :count]
-        return PoseOutput(points[:, None], boxes[:, None], counted, spread, self._stage(stage).head.flow)
+        return PoseOutput(points[:, None], boxes[:, None], counted, spread, flow)
 
     def _displaced_boxes(self, stage: int, encoded: EncodedKeypoints, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Boxes [B, K, 4] off the truth as the stage before errs, and whether each still holds its keypoint [B, K]; `size`: H, W."""
@@ -211,22 +203,27 @@ class DeepPose(nn.Module):
         displaced = torch.cat([boxes[..., :2] + off * boxes[..., 2:], boxes[..., 2:]], dim=-1)
         return displaced, (off.abs() <= 0.5).all(dim=-1) & (diameters > 0)[:, None]
 
-    def _refine(self, stage: int, images: Tensor, boxes: Tensor, places: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What the stage makes of each box [B, N, 4] that belongs to keypoint `places` [B, N]: points and spreads [B, N, 2]."""
-        output = self._stage(stage)(cut_out(images, boxes, self.input_size))
+    def _refine(self, stage: int, images: Tensor, boxes: Tensor, places: Tensor) -> tuple[Tensor, Tensor | None, ResidualFlow | None]:
+        """What the stage makes of each box [B, N, 4] that belongs to keypoint `places` [B, N]: points and spreads [B, N, 2], its flow."""
+        output = self._look(stage, cut_out(images, boxes, self.input_size))
         index = places.flatten()[:, None, None].expand(-1, 1, 2)  # [B*N, 1, 2]
         own = output.stages[:, 0].gather(1, index).view(*places.shape, 2)
         spread = None if output.spread is None else output.spread.gather(1, index).view(*places.shape, 2)
-        return boxes[..., :2] + own * boxes[..., 2:], spread
+        return boxes[..., :2] + own * boxes[..., 2:], spread, output.flow
 
     def _whole(self, images: Tensor) -> Tensor:
         if images.shape[2:] == (self.input_size, self.input_size):
             return images
         return F.interpolate(images, (self.input_size, self.input_size), mode="bilinear", align_corners=False)
 
-    def _stage(self, number: int) -> Stage:
+    def _look(self, stage: int, pictures: Tensor) -> PoseOutput:
+        """[B, C, input_size, input_size] -> keypoints in shares of those pictures."""
+        output: PoseOutput = self._stage(stage)(pictures)
+        return output
+
+    def _stage(self, number: int) -> Composed:
         stage = self.get_submodule(f"stage{number}")
-        assert isinstance(stage, Stage)
+        assert isinstance(stage, Composed)
         return stage
 
     def _learning(self) -> int:

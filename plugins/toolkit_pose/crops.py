@@ -54,13 +54,13 @@ def cut_out(images: Tensor, boxes: Tensor, side: int) -> Tensor:
 
     Args:
         images: [B, C, H, W].
-        boxes: [B, K, 4] x, y of the middle, width, height in shares of the picture; one column of crops per picture is
-            cut at once, so the pictures are never copied.
+        boxes: [B, K, 4] x, y of the middle, width, height in shares of the picture.
     """
     batch, count = boxes.shape[:2]
     steps = (torch.arange(side, device=boxes.device) + 0.5) / side - 0.5
     x = boxes[..., 0, None] + boxes[..., 2, None] * steps  # [B, K, side]
     y = boxes[..., 1, None] + boxes[..., 3, None] * steps
+    # One column of crops per picture is cut at once, so that the pictures are never copied.
     grid = torch.stack([x[:, :, None, :].expand(-1, -1, side, -1), y[:, :, :, None].expand(-1, -1, -1, side)], dim=-1)
     column = 2 * grid.reshape(batch, count * side, side, 2).to(images.dtype)  # grid_sample counts -1 .. 1 from edge to edge
     cut = F.grid_sample(images, column, align_corners=False, padding_mode="zeros")  # [B, C, K*side, side]

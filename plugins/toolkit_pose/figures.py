@@ -24,7 +24,7 @@ _HAIR = ((30, 24, 20), (92, 60, 34), (198, 160, 90), (128, 128, 128), (140, 52, 
 def random_pose(rng: np.random.Generator) -> Points:
     """[14, 2] a person seen from the front, about 1 high, y downwards, the pelvis near 0; in LSP's order.
 
-    Seen from the front, so the person's right is on the picture's left; arms and legs go almost anywhere, bodies lean by up to 25 degrees.
+    The person's right is on the picture's left; arms and legs go almost anywhere, bodies lean by up to 25 degrees.
     """
     lean = rng.uniform(-25, 25)
     up, across = _direction(180 + lean), _direction(90 + lean)  # across: towards the person's left

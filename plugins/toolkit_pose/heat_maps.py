@@ -33,11 +33,11 @@ def moments(shares: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def peak(shares: Tensor) -> Tensor:
-    """[B, K, 2] centre of mass of what lies around each map's heaviest place, in shares of the picture from its middle.
+    """[B, K, 2] centre of mass of what lies around each map's strongest spot, in shares of the picture from its middle.
 
-    Of a map with several peaks, as those of wrists are that might be the left or the right one, this is a place that one of them
-    means; the centre of mass of the whole map lies between them. The heaviest place is the cell around which a disc holds most;
-    the discs are round in cells, cut off by the map's border, and reach at least to the next cell.
+    The map of a wrist may have a peak at either wrist. This chooses one of them; the centre of mass of the whole map would lie between.
+    The strongest spot is the cell around which a disc holds most; discs are round in cells, cut off by the map's border, and
+    reach at least to the next cell.
 
     shares: [B, K, h, w] float32, of which those of one map add up to 1.
     """

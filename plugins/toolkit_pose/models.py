@@ -1,4 +1,4 @@
-"""Stage 1 and plain networks: the paper's AlexNet form, regression and heat map heads, and the network that joins them."""
+"""Stage 1 and plain networks: the paper's AlexNet form, a feature pyramid, regression and heat map heads, and what joins them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PYRAMID = (32, 16, 8, 4)
 class AlexNetForm(Backbone):
     """DeepPose's five convolutions: 96 of 11x11 with stride 4, 256 of 5x5, 384, 384 and 256 of 3x3.
 
-    After 1, 2 and 5 stands a 3x3 pool of stride 2. As in Krizhevsky, Sutskever, Hinton, NIPS 2012, in one column.
+    A 3x3 max pool with stride 2 follows convolutions 1, 2 and 5. As in Krizhevsky, Sutskever, Hinton, NIPS 2012, in one column.
     220x220 pictures give 55x55, 27x27, 13x13 and at last 6x6.
     Weights start as He's initialisation draws them.
 
@@ -179,7 +179,7 @@ class HeatmapHead(Head):
         channels: of each transposed convolution; each doubles height and width. An empty list for features that are fine
             enough, as `pyramid`'s.
         reading: mean is the centre of mass of the whole map; peak, in evaluation mode alone, that of what lies around the map's
-            heaviest place: where maps have several peaks, the mean lies between them.
+            strongest spot: where maps have several peaks, the mean lies between them.
         likelihood: also give the deviation of the errors, from the spread of each map, and learn their density: for loss `rle`.
     """
 

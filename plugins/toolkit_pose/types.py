@@ -72,7 +72,7 @@ class PoseOutput:
         spread: [B, K, 2] deviation of the error that the network expects, in units of the last box; None where it does not say.
         flow: density of errors divided by `spread` (loss `rle` learns it); None where the network has none.
         log_shares: [B, K, h, w] logarithm of each keypoint's heat map over the whole picture, whose cells add up to 1; None where
-            there are no heat maps, and for `deeppose`, whose answer is another stage's.
+            there are no heat maps, and from `deeppose`, also with one stage.
     """
 
     stages: Tensor

@@ -55,6 +55,7 @@ def parts(quick: bool, configs: Sequence[str]) -> tuple[Part, ...]:
         *(Part(f"precision {job}", "precision", job, 150) for job in some),
         *(Part(f"peers {job}", "peers", job, 120) for job in jobs[: 1 if quick else None]),
         *(Part(f"bench {Path(config).stem}", "bench", config, 60) for config in configs),
+        *(Part(f"bench {Path(config).stem} stage 2", "bench_stage2", config, 60) for config in configs if "deeppose" in config),
     )
 
 

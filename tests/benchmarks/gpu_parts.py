@@ -62,6 +62,11 @@ def bench(settings: Settings, of: str) -> dict[str, Any]:
     return _bench(settings, of)
 
 
+def bench_stage2(settings: Settings, of: str) -> dict[str, Any]:
+    """The same for the second phase of a cascade, whose boxes are cut out in every step."""
+    return _bench(settings, of, phase=2)
+
+
 def epoch(settings: Settings, of: str) -> dict[str, Any]:
     """Seconds of an epoch of a real run, the first one left out; train_s is training alone, whole_s with validation and saving."""
     with tempfile.TemporaryDirectory() as folder:
@@ -156,12 +161,12 @@ def peers(settings: Settings, of: str) -> dict[str, Any]:
     return compare_job(of, asked).as_json()
 
 
-def _bench(settings: Settings, of: str, *more: str) -> dict[str, Any]:
+def _bench(settings: Settings, of: str, *more: str, phase: int = 1) -> dict[str, Any]:
     from toolkit.bench import bench as measure
 
     drawn = _is_drawn(of)
     overrides = [*_overrides(settings, drawn), *more]
-    result = measure(_file(of), overrides, synthetic=drawn, seconds=settings.seconds, rounds=settings.rounds)
+    result = measure(_file(of), overrides, synthetic=drawn, seconds=settings.seconds, rounds=settings.rounds, phase=phase)
     return {**result.as_json(), "synthetic": drawn}
 
 
