@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from toolkit.build import Run
 from toolkit.data.tree import to_device, to_float32
 from toolkit.errors import ConfigError
-from toolkit.evaluation.evaluate import evaluate as evaluate_split
+from toolkit.evaluation.evaluate import Pass
 from toolkit.task import Task
 from toolkit.training.checkpoint import load_checkpoint, save_checkpoint
 
@@ -36,23 +36,29 @@ def calibrate(run: Run, checkpoint: Path) -> None:
         _add(run, checkpoint, {"calibration": calibration}, {"calibrated_on": part})
 
 
-def choose_answer(run: Run, checkpoint: Path) -> str | None:
-    """Let the task answer with the best of its readings on validation, and note that in `checkpoint`.
+def choose_answer(run: Run, validated: Pass, checkpoint: Path, log: Callable[[str], None]) -> str | None:
+    """Let the task answer with the best of its readings, and note that in `checkpoint`.
 
-    Returns: what was chosen from what, for the log; None if there was no choice.
+    Args:
+        validated: the scores of all readings on validation, before the choice.
+        log: told what was chosen from what, or why nothing was.
+
+    Returns: the reading; None if the task leaves no choice, or there is none.
     """
-    if type(run.task).answer_with is Task.answer_with:
+    readings = [reading for reading in validated.readings if reading]
+    if type(run.task).answer_with is Task.answer_with or not readings:
         return None
     metric = run.config.fit.select.metric.removeprefix("val/")
-    done = evaluate_split(run.model, run.loaders["validation"], run.task, run.loss, run.metrics, run.runtime)
-    scores = {name.removesuffix(f"/{metric}"): value for name, value in done.scores.items() if name.endswith(f"/{metric}")}
+    scores = {r: validated.scores[f"{r}/{metric}"] for r in readings if f"{r}/{metric}" in validated.scores}
     if not scores:
+        log(f"which of {', '.join(readings)} answers was not chosen, since val/{metric} tells them not apart: the task's own choice stands")
         return None
-    sign = 1 if done.higher_is_better[f"{next(iter(scores))}/{metric}"] else -1
+    sign = 1 if validated.higher_is_better[f"{next(iter(scores))}/{metric}"] else -1
     chosen = max(scores, key=lambda reading: sign * scores[reading])
     run.task.answer_with(chosen)
     _add(run, checkpoint, {}, {"answer": chosen})
-    return f"{chosen} answers, chosen by val/{metric}: " + ", ".join(f"{reading} {value:.4g}" for reading, value in scores.items())
+    log(f"{chosen} answers, chosen by val/{metric}: " + ", ".join(f"{reading} {value:.4g}" for reading, value in scores.items()))
+    return chosen
 
 
 def _add(run: Run, checkpoint: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:

@@ -65,11 +65,13 @@ def runtime_here(config: RuntimeConfig) -> Runtime:
         return choose_runtime(replace(config, device="auto", precision="auto", threads="auto"))
 
 
-def load_chosen(model: nn.Module, task: Task[Any, Any, Any, Any], folder: RunDir, use: str) -> None:
+def load_chosen(model: nn.Module, task: Task[Any, Any, Any, Any], folder: RunDir, use: str) -> str | None:
     """Put the chosen checkpoint's weights into the model (the moving average where there is one), its calibration and answer into the task.
 
     Args:
         use: best or last.
+
+    Returns: the reading that answers, where one was chosen.
 
     Raises: CheckpointError if it is missing or damaged; ConfigError if it was calibrated on another part than the task's options say.
     """
@@ -87,5 +89,7 @@ def load_chosen(model: nn.Module, task: Task[Any, Any, Any, Any], folder: RunDir
                 f"{task.calibration_part} part; leave them as they were, or run the config again"
             )
         task.use_calibration(calibration)
-    if answer := checkpoint.state.get("answer"):
+    answer: str | None = checkpoint.state.get("answer")
+    if answer is not None:
         task.answer_with(answer)
+    return answer

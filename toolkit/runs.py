@@ -283,8 +283,7 @@ def _report(built: Run, folder: RunDir, progress: Progress, state: FitState, nam
     if use == "best" and state.best and state.best["value"] is not None:
         progress.log(f"scores of epoch {state.best['epoch']} of {state.epoch}, the best {state.best['metric']} ({state.best['value']:.4g})")
     calibrate(built, folder.checkpoints / use)
-    if chosen := choose_answer(built, folder.checkpoints / use):
-        progress.log(chosen)
+    answer = None
     for caveat in built.task.caveats:
         progress.log(caveat)
     scores: dict[str, float] = {}
@@ -293,11 +292,15 @@ def _report(built: Run, folder: RunDir, progress: Progress, state: FitState, nam
     for split in splits:
         progress.start_stage(split, len(built.loaders[split]))
         done = _evaluate(built, split, keep=split == splits[-1])  # predictions may fill the memory, and only the last are drawn
+        if split == "validation" and (answer := choose_answer(built, done, folder.checkpoints / use, progress.log)):
+            progress.start_stage(split, len(built.loaders[split]))
+            done = _evaluate(built, split, keep=split == splits[-1])  # '' is another reading now
         scores |= {f"{SPLITS[split]}/{score}": value for score, value in done.scores.items()}
         undefined |= {f"{SPLITS[split]}/{score}": reason for score, reason in done.undefined.items()}
     if built.runtime.is_main:
         _write_plots(built, folder, built.as_evaluation(splits[-1], done), state)
         results = _results(built, state, name, time.perf_counter() - started)
+        results["select"] |= {"answer": answer} if answer else {}
         results["caveats"] = list(built.task.caveats)
         results["lower_is_better"] = [score for score, higher in done.higher_is_better.items() if not higher]
         write_json_atomic(folder.results_json, {"scores": scores, "undefined": undefined, **results})

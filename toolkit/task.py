@@ -20,7 +20,7 @@ PredictionT = TypeVar("PredictionT")
 class Task(ABC, Generic[TargetT, EncodedT, OutputT, PredictionT]):
     """What a task is: how targets become network units and outputs become answers. `factory(info, /, *, options)`.
 
-    Every method works on a batch and is a pure function of its arguments and the task's options. The loop calls
+    Every method works on a batch and is a pure function of its arguments, the task's options and what was calibrated. The loop calls
     `encode` and `decode` on the device, so they must not copy to the host (no `.item()`, no `.cpu()`).
     """
 
@@ -95,7 +95,8 @@ class Task(ABC, Generic[TargetT, EncodedT, OutputT, PredictionT]):
         """Let '' of `readings` be this reading from now on.
 
         A task that overrides it has the best of its readings chosen, once, after fitting: by `fit.select.metric` on validation, the
-        first of equals. The name lives in the checkpoint. Without choice, as while the model is fitted, '' is what `decode` says.
+        first of equals in the order of their names. The name lives in the checkpoint. Without choice, as while the model is fitted,
+        or where that score is the same for all (a loss), '' is what `decode` says.
         """
 
     def pictures(self, prediction: PredictionT, size: tuple[int, int]) -> Mapping[str, Tensor]:

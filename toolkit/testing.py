@@ -33,6 +33,7 @@ from toolkit.evaluation.metrics import Undefined
 from toolkit.extension.discovery import Plugins, load_plugins
 from toolkit.extension.schema import undocumented_options
 from toolkit.models.model import training_output
+from toolkit.task import Task
 from toolkit.training.checkpoint import load_checkpoint, save_checkpoint
 from toolkit.training.phases import trained_part
 from toolkit.training.runtime import choose_runtime, seed_torch
@@ -208,6 +209,21 @@ class PluginContract(ABC):
         assert drawn.dtype == torch.uint8
         assert drawn.ndim == 3
         assert drawn.shape[0] == 3
+
+    def test_each_reading_can_be_chosen_to_answer(self, plugins: Plugins) -> None:
+        run = self.build(plugins)
+        batch, output = _some_output(run)
+        prediction = run.task.decode(output, batch.to_original)
+        for name in run.task.readings(prediction) if type(run.task).answer_with is not Task.answer_with else ():
+            if name:
+                run.task.answer_with(name)
+                readings = run.task.readings(run.task.decode(output, batch.to_original))
+                described = [
+                    run.task.describe(select(readings[reading], 0), run.data.parts["validation"].dataset[0].image.shape[:2])
+                    for reading in ("", name)
+                ]
+                assert described[0] == described[1], name
+        run.close()
 
     def test_the_smoke_config_runs(self, tmp_path: Path) -> None:
         result = runs.run(self.config, self.overrides, synthetic=True, out=tmp_path / "run")

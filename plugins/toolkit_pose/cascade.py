@@ -12,8 +12,9 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from toolkit.data.sample import Batch
+from toolkit.errors import ConfigError
 from toolkit.models.model import Backbone, Composed, output_shape
-from toolkit_pose.checks import stage_to_train
+from toolkit_pose.checks import PEAK_WITHOUT_MAPS, stage_to_train
 from toolkit_pose.crops import cut_out, square_boxes, torso_px
 from toolkit_pose.heat_maps import Reading
 from toolkit_pose.models import HeatmapHead, KeypointHead, averaged
@@ -83,6 +84,8 @@ class DeepPose(nn.Module):
         flip_average: bool = False,
     ) -> None:
         super().__init__()
+        if heatmap is None and reading == "peak":
+            raise ConfigError(PEAK_WITHOUT_MAPS, path="model.reading")
         shape = output_shape(backbone, (info.input_shape[0], input_size, input_size))
         for number in range(1, stages + 1):
             head: KeypointHead | HeatmapHead

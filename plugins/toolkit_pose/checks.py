@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from toolkit.config.run_config import ComponentConfig, RunConfig
 from toolkit.errors import ConfigError
 
+PEAK_WITHOUT_MAPS = "is peak, but the stages have no heat maps; set model.heatmap, or leave it out"
+
 
 def config_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     """(path, message) of what a cascade's phases, average, choice and reading may not be; of a loss without what it needs.
@@ -16,8 +18,8 @@ def config_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     """
     model, head = config.model, config.model.options.get("head")
     if model.name == "deeppose":
-        if model.options["heatmap"] is None and model.options["reading"] != "mean":
-            yield "model.reading", f"is {model.options['reading']}, but the stages have no heat maps; set model.heatmap, or leave it out"
+        if model.options["heatmap"] is None and model.options["reading"] == "peak":
+            yield "model.reading", PEAK_WITHOUT_MAPS
         if model.options["stages"] > 1:
             yield from _phase_problems(config, model.options["stages"])
             yield from _cascade_problems(config)
@@ -63,7 +65,8 @@ def _phase_problems(config: RunConfig, count: int) -> Iterator[tuple[str, str]]:
 def _cascade_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     if config.fit.ema is not None:
         yield "fit.ema", "would move stages on while a later one learns what they were; leave it out, or take one stage"
-    name = config.fit.select.metric.removeprefix("val/")
-    if re.match(r"stage\d+/", name):
-        rest = name.partition("/")[2]
+    first, _, rest = config.fit.select.metric.removeprefix("val/").partition("/")
+    if re.fullmatch(r"stage\d+", first):
         yield "fit.select.metric", f"stages are scored apart from the second phase on; choose val/{rest}, which then also chooses the stage"
+    if first == "loss":
+        yield "fit.select.metric", "of a loss each phase has its own, so that it chooses no stage; choose val/pcp or another score"

@@ -25,7 +25,7 @@ from toolkit_pose.types import Keypoints, PoseInfo
 
 @dataclass(frozen=True)
 class _Person:
-    """One annotation; `box`: left, top, width, height; `xyv`: [K, 3] x, y and 0 (not labelled), 1 (hidden) or 2 (visible)."""
+    """One annotation; box: left, top, width, height; numbers: [3 K] x, y and 0 (not labelled), 1 (hidden) or 2 (visible), in turn."""
 
     number: int | str
     picture: int | str
@@ -41,6 +41,7 @@ class _Person:
 
     @property
     def xyv(self) -> npt.NDArray[np.float64]:
+        """[K, 3]."""
         return self.numbers.reshape(-1, 3)
 
     def problems(self, pictures: Mapping[Any, Path], keypoints: int) -> Iterator[str]:
@@ -57,7 +58,7 @@ class _Person:
 class CocoKeypoints(Dataset[Keypoints]):
     """People's own pictures, annotated in COCO's keypoint format; each annotated person is one sample, cut out with a margin.
 
-    Of the one category that has names of keypoints; `left_x` and `right_x` change places in a mirror, and left_shoulder and right_hip
+    Read is the one category that has names of keypoints. `left_x` and `right_x` change places in a mirror, and left_shoulder and right_hip
     measure the torso. A keypoint's third number: 0 not labelled, 1 labelled but hidden, 2 visible. Crowds (`iscrowd`) and people
     without a labelled keypoint are skipped. Scores are in pixels of the cut-out. People of one picture are never divided
     between training and validation.
@@ -131,6 +132,11 @@ class CocoKeypoints(Dataset[Keypoints]):
                 problems += [f"annotation {person.number}: {problem}" for problem in wrong]
         if problems:
             raise DataError(f"{self.source}: " + listed(problems, f"{len(problems):,} mistakes"))
+        if not people:
+            raise DataError(
+                f"{self.source}: nobody to learn from: none of its annotations is of the category with keypoints (category_id), "
+                "is no crowd and has a keypoint that is labelled"
+            )
         return people
 
     @property

@@ -34,7 +34,7 @@ class Joined(Dataset[Keypoints]):
             are kept in memory as often, and have ids that end with @2, @3, ...
 
     Raises: ConfigError if their keypoints differ, if there is not one repeat for each, or if parts repeat while none publishes a
-        validation part: one cut from the training part would hold pictures that also train.
+        validation part: one cut from the training part would count pictures as often.
     """
 
     info: PoseInfo
@@ -70,7 +70,7 @@ class Joined(Dataset[Keypoints]):
         if max(self.repeats) > 1 and "validation" not in self.splits:
             raise ConfigError(
                 f"data.repeats: {list(self.repeats)}, but no part publishes a validation part, and one cut from repeated pictures would "
-                "hold some that also train; let a part publish one, such as lsp with validation_count: 200, or repeat nothing"
+                "count them as often; let a part publish one, such as lsp with validation_count: 200, or repeat nothing"
             )
 
     @property
@@ -84,7 +84,7 @@ class Joined(Dataset[Keypoints]):
         return None if None in signatures else files_signature([], signatures, self.repeats)
 
     def groups(self) -> Sequence[str]:
-        """Those of the parts; where a part has none, each sample is its own, with its repeats."""
+        """Those of the parts; where a part has none, each sample is its own."""
         by_part = [part.groups() or list(map(str, range(len(part)))) for part in self.parts]
         return [f"{number}/{by_part[number][index]}" for number, index, _ in self.samples]
 
@@ -139,7 +139,9 @@ def flic(split: Split, /, *, root: str = "FLIC", limit: Annotated[int, Ge(1)] | 
         raise DataError(listed(missing, f"{source} names {len(missing):,} pictures that are not there"))
     points, info = (coords - 1).astype(np.float32), pose_info(FLIC_KEYPOINTS)
     films = arrays["examples.moviename"][chosen].tolist() if "examples.moviename" in arrays else None
-    return PosePictures("flic", info, files[:limit], points[:limit], *2 * (labelled[:limit],), source, unlabel_outside=True, groups=films)
+    return PosePictures(
+        "flic", info, files[:limit], points[:limit], *2 * (labelled[:limit],), source, unlabel_outside=True, groups=films and films[:limit]
+    )
 
 
 _FLIC_COLUMNS = {

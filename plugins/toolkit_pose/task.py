@@ -50,9 +50,9 @@ class PoseTask(Task[Keypoints, EncodedKeypoints, PoseOutput, PosePrediction]):
         height, width = size
         if 0 not in self.info.input_shape and size != self.info.input_shape[1:]:
             raise ConfigError(
-                f"make pictures of {width} x {height} pixels, those of transforms.eval are {self.info.input_shape[2]} x "
-                f"{self.info.input_shape[1]}; give both the same size",
-                path="transforms.train",
+                f"make pictures of {width} x {height} pixels; the first of transforms.eval is {self.info.input_shape[2]} x "
+                f"{self.info.input_shape[1]}; let transforms.train and transforms.eval end in one size",
+                path="transforms",
             )
         points = torch.stack([(targets.points_px[..., 0] + 0.5) / width, (targets.points_px[..., 1] + 0.5) / height], dim=-1) - 0.5
         points = torch.where(targets.labelled[..., None], points, 0)  # a warp may send what is not labelled anywhere

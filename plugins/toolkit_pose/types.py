@@ -65,7 +65,7 @@ class PoseOutput:
     """What a network gives.
 
     Args:
-        stages: [B, S, K, 2] where each stage puts the keypoints, in the units of `EncodedKeypoints.points`; the last is the answer.
+        stages: [B, S, K, 2] where each stage puts the keypoints, in the units of `EncodedKeypoints.points`; losses see the last.
         boxes: [B, S, K, 4] the box that each stage looked at: x, y of its middle, width, height in the same units
             (0, 0, 1, 1 is the whole picture). Losses measure errors in units of the last stage's boxes.
         counted: [B, K] bool, which keypoints the network worked on; the others enter neither loss nor scores.

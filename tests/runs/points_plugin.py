@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -26,8 +26,11 @@ class Brightness(Target):
 
 
 class Grey(Dataset[Brightness]):
-    def __init__(self, split: Split, /) -> None:
-        self.split, self.info = split, DataInfo((1, 4, 4))
+    def __init__(self, split: Split, /, *, grouped: int = 1) -> None:
+        self.split, self.info, self.grouped = split, DataInfo((1, 4, 4)), grouped
+
+    def groups(self) -> Sequence[str]:
+        return [str(index // self.grouped) for index in range(len(self))]
 
     def __len__(self) -> int:
         return {"train": 22, "test": 6}[self.split]
@@ -101,6 +104,23 @@ class Median(Metric[Tensor]):
         return {"median_error": errors.median().item() if len(errors) else Undefined("no sample")}
 
 
+class Within(Metric[Tensor]):
+    """Share of samples less than 100 off."""
+
+    def __init__(self, info: DataInfo, /) -> None:
+        super().__init__()
+        self.sums = {"near": torch.zeros((), dtype=torch.int64), "count": torch.zeros((), dtype=torch.int64)}
+
+    def update(self, prediction: Tensor, truth: Any) -> None:
+        near = (prediction - truth.value).abs() < 100
+        self.add("near", near.sum())
+        self.add("count", torch.tensor(len(near)))
+
+    def compute(self) -> dict[str, float | Undefined]:
+        count = self.sums["count"].item()
+        return {"within": self.sums["near"].item() / count if count else Undefined("no sample")}
+
+
 class Guided(nn.Module):
     guided: ClassVar[bool] = True
 
@@ -158,4 +178,5 @@ def toolkit_register(registry: Any) -> None:
     registry.model("guided", Guided, task="brightness")
     registry.model("mean_picture", MeanPicture, task="brightness")
     registry.metric("median_error", Median, task="brightness")
+    registry.metric("within", Within, task="brightness")
     registry.batch_transform("inverted", inverted, task="brightness")

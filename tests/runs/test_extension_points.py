@@ -12,8 +12,13 @@ import pytest
 import torch
 
 import toolkit
+from toolkit.build import build_run
+from toolkit.config import load_config
+from toolkit.config.run_config import RuntimeConfig
 from toolkit.errors import ConfigError
+from toolkit.extension.discovery import load_plugins
 from toolkit.training.checkpoint import load_checkpoint, save_checkpoint
+from toolkit.training.runtime import choose_runtime
 
 PLUGIN = Path(__file__).with_name("points_plugin.py")
 GREY = {
@@ -39,6 +44,11 @@ def seen(kind: str) -> list[Any]:
 
 def train(config: dict[str, Any], out: Path, *overrides: str, **options: Any) -> Any:
     return toolkit.run(config, overrides, out=out, plugin_files=[PLUGIN], **options)
+
+
+def several(metric: str) -> dict[str, Any]:
+    fit = {**GUIDED["fit"], "select": {"metric": metric}}  # type: ignore[dict-item]
+    return {**GUIDED, "task": {"name": "brightness", "several": True}, "metrics": ["median_error", "within"], "fit": fit}
 
 
 def test_a_guided_model_is_shown_the_truth_in_training_and_only_there(tmp_path: Path) -> None:
@@ -81,9 +91,7 @@ def test_a_calibration_is_saved_with_the_weights_and_used_by_who_loads_them(tmp_
 
 
 def test_the_reading_that_is_best_on_validation_answers_wherever_the_run_is_used(tmp_path: Path) -> None:
-    chosen = {"select": {"metric": "val/median_error"}}
-    config = {**GUIDED, "task": {"name": "brightness", "several": True}, "fit": {**GUIDED["fit"], **chosen}}
-    scores = train(config, tmp_path / "run").scores
+    scores = train(several("val/median_error"), tmp_path / "run").scores
     assert scores["val/near/median_error"] < scores["val/last/median_error"] < scores["val/far/median_error"]
     assert scores["val/median_error"] == scores["val/near/median_error"]
     assert scores["test/median_error"] == scores["test/near/median_error"]
@@ -93,6 +101,31 @@ def test_the_reading_that_is_best_on_validation_answers_wherever_the_run_is_used
     assert toolkit.load(tmp_path / "run").task.answer == "near"
     rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert all(row["val/median_error"] == row["val/last/median_error"] for row in rows)  # there is no choice before the end
+
+
+def test_a_score_that_should_be_high_chooses_the_reading_that_has_the_highest(tmp_path: Path) -> None:
+    scores = train(several("val/within"), tmp_path / "run").scores
+    assert [scores[f"val/{name}/within"] for name in ("far", "last", "near")] == [0.0, 0.0, 1.0]
+    assert scores["test/within"] == 1.0
+    assert json.loads((tmp_path / "run/results.json").read_text())["select"]["answer"] == "near"
+    assert "Without a prefix they are those of near, which was best on validation." in (tmp_path / "run/report.html").read_text()
+
+
+def test_readings_are_left_as_they_are_where_the_score_that_selects_tells_them_not_apart(tmp_path: Path) -> None:
+    scores = train(several("val/loss"), tmp_path / "run").scores
+    assert scores["val/median_error"] == scores["val/last/median_error"]
+    told = "which of far, last, near answers was not chosen, since val/loss tells them not apart: the task's own choice stands"
+    assert told in (tmp_path / "run/log.txt").read_text()
+    assert "answer" not in json.loads((tmp_path / "run/results.json").read_text())["select"]
+
+
+def test_a_run_never_divides_a_group_between_training_and_validation(tmp_path: Path) -> None:
+    config, plugins = GUIDED | {"data": {"name": "grey", "grouped": 3, "validation": {"share": 0.3}}}, load_plugins([PLUGIN])
+    built = build_run(load_config(config, registry=plugins.registry)[0], plugins, choose_runtime(RuntimeConfig(device="cpu", threads=1)))
+    groups = {split: {index // 3 for index in built.data.parts[split].indices.tolist()} for split in ("train", "validation")}
+    built.close()
+    assert groups["train"].isdisjoint(groups["validation"])
+    assert groups["train"] | groups["validation"] == set(range(8))
 
 
 def test_what_was_looked_up_in_test_data_stands_in_results_log_and_report(tmp_path: Path) -> None:

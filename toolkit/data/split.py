@@ -33,10 +33,11 @@ def validation_indices(count: int, config: ValidationConfig, groups: Sequence[st
     needed = 2 if config.fold is None else config.folds
     if groups is not None and len(groups) != count:
         raise PluginError(f"groups() of the data set gives {len(groups)} groups for {count} samples; expected one for each")
-    group_of = np.arange(count) if groups is None else np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
-    drawable = int(group_of.max(initial=-1)) + 1
+    numbers: dict[str, int] = {}  # in order of appearance, so that groups of one sample each are cut as no groups are
+    group_of = np.arange(count) if groups is None else np.array([numbers.setdefault(group, len(numbers)) for group in groups])
+    drawable = count if groups is None else len(numbers)
     if drawable < needed:
-        what = f"{count} samples" if groups is None else f"{drawable} groups of samples"
+        what = f"{count} samples" if groups is None else f"{count} samples in {drawable} groups"
         raise DataError(f"the training part has {what}, too few to cut validation from it; expected at least {needed}")
     drawn = np.random.Generator(np.random.PCG64(config.seed)).permutation(drawable)
     if config.fold is None:

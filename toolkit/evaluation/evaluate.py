@@ -46,6 +46,8 @@ class Scorekeeper:
         self._only_counts = all(_only_counts(metric) for metric in self._fresh)
         self.higher_is_better: dict[str, bool] = {}
         """Direction of every score that `compute` named."""
+        self.readings: tuple[str, ...] = ()
+        """Those that `compute` scored."""
 
     def update(self, terms: Mapping[str, Tensor], prediction: Any, truth: Any) -> None:
         """Take in a batch.
@@ -92,6 +94,7 @@ class Scorekeeper:
         """Scores over all processes by name (`reading/metric`), and why some are undefined."""
         self._score_waiting()
         readings = sorted({reading for part in processes.gather(sorted(self._by_reading)) for reading in part})
+        self.readings = tuple(readings)
         scores, undefined = self._mean_losses(processes)
         self.higher_is_better = dict.fromkeys([*scores, *undefined], False)
         for reading in readings:
@@ -144,12 +147,14 @@ class Pass:
 
     scores, undefined: by name without the split.
     higher_is_better: the direction of every score.
+    readings: names of those that were scored; '' is among them.
     kept: where asked for: ids, predictions, truths and losses of all samples, on the CPU, in the order of the data set.
     """
 
     scores: dict[str, float]
     undefined: dict[str, str]
     higher_is_better: dict[str, bool]
+    readings: tuple[str, ...] = ("",)
     kept: Kept | None = None
 
 
@@ -191,7 +196,8 @@ def evaluate(
             if keep:
                 parts.append(_kept(batch, prediction, terms))
     scores, undefined = scorekeeper.compute(processes)
-    return Pass(scores, undefined, scorekeeper.higher_is_better, _in_order(loader, parts, processes) if keep else None)
+    kept = _in_order(loader, parts, processes) if keep else None
+    return Pass(scores, undefined, scorekeeper.higher_is_better, scorekeeper.readings, kept)
 
 
 def total_loss(terms: Mapping[str, Tensor]) -> Tensor:

@@ -52,7 +52,7 @@ def contract(run: FinishedRun, file_format: str, *, layout: str, outputs: tuple[
         "outputs": list(outputs),
         "output_meaning": run.task.output_meaning,
         "info": info,
-        "run": {"checkpoint": run.config.fit.select.use, "seed": run.config.seed},
+        "run": {"checkpoint": run.config.fit.select.use, "seed": run.config.seed, **({"answer": run.answer} if run.answer else {})},
     }
 
 

@@ -26,7 +26,10 @@ from toolkit.task import Task
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """The chosen checkpoint of a run. model: on the CPU, in evaluation mode. transforms: the run's eval transforms."""
+    """The chosen checkpoint of a run.
+
+    model: on the CPU, in evaluation mode. transforms: the run's eval transforms. answer: the reading that answers, where one was chosen.
+    """
 
     folder: RunDir
     config: RunConfig
@@ -34,6 +37,7 @@ class FinishedRun:
     task: Task[Any, Any, Any, Any]
     model: nn.Module
     transforms: TransformList
+    answer: str | None
 
 
 def load_finished(folder: str | Path) -> FinishedRun:
@@ -47,8 +51,8 @@ def load_finished(folder: str | Path) -> FinishedRun:
     info = read_info(run_dir, config.task.component.factory.info_type)  # type: ignore[attr-defined]
     model: nn.Module = build_with_parts(config.model, info, info)
     task: Task[Any, Any, Any, Any] = build_component(config.task, info)
-    load_chosen(model, task, run_dir, config.fit.select.use)
-    return FinishedRun(run_dir, config, info, task, model.eval(), eval_transforms(config))
+    answer = load_chosen(model, task, run_dir, config.fit.select.use)
+    return FinishedRun(run_dir, config, info, task, model.eval(), eval_transforms(config), answer)
 
 
 def as_network_sees(samples: Sequence[Sample[Any]], transforms: TransformList, info: DataInfo) -> tuple[Tensor, list[Any]]:

@@ -208,9 +208,10 @@ def _choice(select: Mapping[str, Any], epochs: int) -> str:
     epoch, metric, use = select.get("epoch"), select.get("metric"), select.get("use", "best")
     value = f" ({cell(select['value']).text})" if "value" in select else ""
     best = f"epoch {epoch} has the best {metric}{value} of {epochs} epochs, and is kept as checkpoints/best"
+    answer = f" Without a prefix they are those of {select['answer']}, which was best on validation." if "answer" in select else ""
     if use == "best":
-        return f"The scores are those of checkpoints/best: {best}."
-    return f"The scores are those of checkpoints/{use}, as the config asks; {best}."
+        return f"The scores are those of checkpoints/best: {best}.{answer}"
+    return f"The scores are those of checkpoints/{use}, as the config asks; {best}.{answer}"
 
 
 def _cards(tables: ScoreTables, read: _Files) -> list[_Card]:

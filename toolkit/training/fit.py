@@ -298,10 +298,11 @@ class Trainer:
             latest = "; the latest epoch is kept until one has it" if best is None else ""
             self.listener.log(f"{metric} is undefined in epoch {state.epoch}: {validated.undefined[name]}{latest}")
         sign = 1 if validated.higher_is_better[name] else -1
-        if best is None or (value is not None and sign * value > sign * best):
-            state.best, state.since_best = {"epoch": state.epoch, "value": value, "metric": metric}, 0
+        is_better = value is not None and (best is None or sign * value > sign * best)
+        state.since_best = 0 if is_better or state.best is None else state.since_best + 1
+        if is_better or best is None:
+            state.best = {"epoch": state.epoch, "value": value, "metric": metric}
             return True
-        state.since_best += 1
         return False
 
     def _save_epoch(self, active: ActivePhase, is_best: bool) -> None:

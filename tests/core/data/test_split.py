@@ -59,17 +59,24 @@ def test_a_missing_data_set_says_where_it_was_looked_for(tmp_path: Path) -> None
 
 def test_a_cut_never_divides_a_group_and_counts_groups() -> None:
     groups = ["b", "a", "b", "c", "d", "a", "b", "e"]
-    drawn = np.random.default_rng(0).permutation(5)[:2]  # of a, b, c, d, e
+    drawn = np.random.default_rng(0).permutation(5)[:2]  # of b, a, c, d, e, as they appear
     train, validation = validation_indices(8, ValidationConfig(share=0.4, seed=0), groups)
-    assert validation.tolist() == [index for index, group in enumerate(groups) if "abcde".index(group) in drawn]
+    assert validation.tolist() == [index for index, group in enumerate(groups) if "bacde".index(group) in drawn]
     assert sorted([*train, *validation]) == list(range(8))
     folds = [validation_indices(8, ValidationConfig(fold=fold, folds=5, seed=3), groups)[1] for fold in range(5)]
     assert sorted(len({groups[index] for index in fold}) for fold in folds) == [1] * 5
     assert sorted(np.concatenate(folds)) == list(range(8))
 
 
+def test_groups_of_one_sample_each_are_cut_as_no_groups_are() -> None:
+    alone = [
+        validation_indices(30, ValidationConfig(share=0.4, seed=1), groups)[1].tolist() for groups in (None, [str(n) for n in range(30)])
+    ]
+    assert alone[0] == alone[1]
+
+
 def test_groups_that_cannot_be_cut_or_do_not_fit_are_refused() -> None:
-    with pytest.raises(DataError, match=r"^the training part has 1 groups of samples, too few to cut .*; expected at least 2$"):
+    with pytest.raises(DataError, match=r"^the training part has 3 samples in 1 groups, too few to cut .*; expected at least 2$"):
         validation_indices(3, ValidationConfig(), ["film", "film", "film"])
     with pytest.raises(PluginError, match=r"^groups\(\) of the data set gives 2 groups for 3 samples; expected one for each$"):
         validation_indices(3, ValidationConfig(), ["a", "b"])

@@ -76,5 +76,7 @@ def test_training_pictures_of_another_size_than_those_of_evaluation_are_refused(
     write_lsp(tmp_path / "lsp", joints(8))
     transforms = "[{name: Resize, height: 48, width: 32}, {name: Normalize}]"
     ended = command("run", config(tmp_path), f"transforms.train={transforms}", "--out", tmp_path / "out")
-    expected = "make pictures of 32 x 48 pixels, those of transforms.eval are 32 x 32; give both the same size"
-    assert_fails(ended, 2, f"command line: transforms.train: {expected}")
+    expected = (
+        "make pictures of 32 x 48 pixels; the first of transforms.eval is 32 x 32; let transforms.train and transforms.eval end in one size"
+    )
+    assert_fails(ended, 2, f"{config(tmp_path)}:5:1: transforms: {expected}")

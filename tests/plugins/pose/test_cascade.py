@@ -314,6 +314,13 @@ def test_stages_may_read_the_peaks_of_heat_maps() -> None:
     assert means[:, 0].abs().max() < 0.05 < 0.3 < peaks[:, 0].abs().max()
 
 
+def test_peaks_of_stages_without_heat_maps_are_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^model.reading: is peak, but the stages have no heat maps; set model.heatmap, or leave it out$"
+    ):
+        cascade(reading="peak")
+
+
 def test_what_was_prepared_is_saved_with_the_weights() -> None:
     model, other = prepared(cascade(), 2), cascade().eval()
     other.load_state_dict(model.state_dict())

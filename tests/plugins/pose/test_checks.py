@@ -82,6 +82,11 @@ def test_a_trained_cascade_may_go_on_with_any_stage_and_one_stage_with_all_of_it
             "pose.yaml:10:12: fit.select.metric: stages are scored apart from the second phase on; "
             "choose val/pdj@0.2, which then also chooses the stage",
         ),
+        (
+            "  select: {metric: val/loss}\n",
+            "pose.yaml:10:12: fit.select.metric: of a loss each phase has its own, so that it chooses no stage; "
+            "choose val/pcp or another score",
+        ),
     ],
 )
 def test_an_average_and_a_choice_that_do_not_go_with_a_cascade_are_told(more: str, message: str) -> None:

@@ -120,6 +120,14 @@ def test_not_exactly_one_category_with_keypoints_is_refused(tmp_path: Path, cate
         CocoKeypoints("train", root=root)
 
 
+def test_annotations_of_nobody_are_refused(tmp_path: Path) -> None:
+    def number(content: Any) -> None:
+        content["categories"][0]["id"] = 1  # which no annotation names
+
+    with pytest.raises(DataError, match=r"train.json: nobody to learn from: none of its annotations is of the category with keypoints"):
+        CocoKeypoints("train", root=changed(write_coco(tmp_path), number))
+
+
 def test_every_part_may_have_its_own_annotations_and_pictures(tmp_path: Path) -> None:
     root = write_coco(tmp_path)
     (tmp_path / "images").rename(tmp_path / "train2017")

@@ -75,8 +75,8 @@ def test_parts_may_repeat_in_training_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("repeats", "message"), [
     ((2,), r"^data.repeats: 1 numbers for 2 parts; give one for each$"),
     ((), r"^data.repeats: 0 numbers for 2 parts; give one for each$"),
-    ((1, 2), r"^data.repeats: \[1, 2\], but no part publishes a validation part, and one cut from repeated pictures would hold some that "
-             r"also train; let a part publish one, such as lsp with validation_count: 200, or repeat nothing$"),
+    ((1, 2), r"^data.repeats: \[1, 2\], but no part publishes a validation part, and one cut from repeated pictures would count "
+             r"them as often; let a part publish one, such as lsp with validation_count: 200, or repeat nothing$"),
 ])  # fmt: skip
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_repeats_that_do_not_fit_or_would_leak_into_validation_are_refused(split: Any, repeats: tuple[int, ...], message: str) -> None:
@@ -117,7 +117,9 @@ def test_flic_reads_its_eleven_keypoints_and_its_split(tmp_path: Path) -> None:
     unlabelled = [name for name, is_labelled in zip(data.info.keypoints, target.labelled, strict=True) if not is_labelled]
     assert unlabelled == ["right_shoulder", "right_hip"]
     assert [sample.id for sample in flic("test", root=root)] == ["flic/film-2"]
-    assert [sample.id for sample in flic("train", root=root, limit=1)] == ["flic/film-1"]
+    first = flic("train", root=root, limit=1)
+    assert [sample.id for sample in first] == ["flic/film-1"]
+    assert first.groups() == ["one"]
     assert len(flic("validation", root=root)) == 0
 
 
@@ -133,11 +135,8 @@ def test_damaged_flic_is_told_with_what_is_wrong(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_process")
-def test_parts_of_one_reader_have_ids_of_their_own_and_repeats_stay_together(tmp_path: Path) -> None:
+def test_parts_of_one_reader_have_ids_and_groups_of_their_own(tmp_path: Path) -> None:
     one, two = (str(write_coco(tmp_path / name, keypoints=[20, 30, 2] * 5)) for name in ("one", "two"))
     joined = Joined("train", parts=(CocoKeypoints("train", root=one), CocoKeypoints("train", root=two)))
     assert [sample.id for sample in joined] == ["1/coco/7", "2/coco/7"]
     assert joined.groups() == ["0/1", "1/1"]
-    official = str(write_lsp(tmp_path / "lsp", joints(4)))
-    repeated = Joined("train", parts=(lsp("train", root=official, train_count=3, validation_count=1),), repeats=(2,))
-    assert repeated.groups() == ["0/0", "0/1", "0/0", "0/1"]

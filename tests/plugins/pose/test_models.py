@@ -156,3 +156,13 @@ def test_flip_averaging_waits_for_evaluation_where_only_a_part_is_trained() -> N
     with torch.no_grad():
         images = people()[0]
         torch.testing.assert_close(model(images).stages[:, 0, 0], single(images).stages[:, 0, 0])
+
+
+def test_regressed_coordinates_are_not_rounded_to_bfloat16() -> None:
+    head = KeypointHead((8, 4, 4), INFO, hidden=(8,), dropout=0.0).eval()
+    torch.nn.init.constant_(head.points.bias, 0.3001)  # bfloat16 knows 0.2988 and 0.3008
+    torch.nn.init.zeros_(head.points.weight)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        points = head(torch.rand(2, 8, 4, 4)).stages
+    assert points.dtype == torch.float32
+    assert (points == torch.tensor(0.3001)).all()

@@ -17,9 +17,7 @@ CONFIG = {
     "task": "pose",
     "data": {"name": "synthetic_people", "size": 40, "image_size": 48, "validation": {"share": 0.2}},
     "transforms": {"train": [{"name": "HorizontalFlip", "p": 0.5}, {"name": "Normalize"}], "eval": [{"name": "Normalize"}]},
-    "model": {
-        "name": "deeppose", "backbone": "torchvision/squeezenet1_1", "stages": 3, "input_size": 48, "hidden": [16], "dropout": 0.2, "crops": 2,
-    },  # fmt: skip
+    "model": {"name": "deeppose", "backbone": "torchvision/squeezenet1_1", "stages": 3, "input_size": 48, "hidden": [16], "crops": 2},
     "metrics": ["pcp", {"name": "pdj", "thresholds": [0.5]}, "mean_error"],
     "fit": {
         "batch_size": 8,
@@ -28,7 +26,7 @@ CONFIG = {
     },
     "plots": [],
     "runtime": {"device": "cpu", "precision": "float32", "threads": 1},
-}  # fmt: skip
+}
 
 
 def test_all_stages_are_scored_and_the_best_on_validation_answers(tmp_path: Path) -> None:

@@ -54,6 +54,33 @@ def test_keypoints_are_encoded_as_shares_of_the_picture_from_its_middle() -> Non
     assert encoded.labelled[0, :3].tolist() == [True, True, False]
 
 
+def test_what_lies_outside_is_known_and_what_is_not_labelled_is_neither_known_nor_anywhere() -> None:
+    points = torch.full((1, 14, 2), 5.0)
+    points[0, 2], points[0, 3] = torch.tensor([110.0, 10.0]), torch.tensor([torch.nan, torch.inf])
+    labelled = torch.arange(14)[None] != 3
+    encoded = TASK.encode(keypoints(points, labelled), (50, 100))
+    assert encoded.known.tolist() == labelled.tolist()
+    assert encoded.labelled[0, :4].tolist() == [True, True, False, False]
+    assert encoded.points[0, 2].tolist() == pytest.approx([110.5 / 100 - 0.5, 10.5 / 50 - 0.5])
+    assert encoded.points[0, 3].tolist() == [0.0, 0.0]
+
+
+def test_the_chosen_stage_answers_and_of_fewer_stages_the_last() -> None:
+    task = PoseTask(INFO)
+    stages = torch.tensor([0.0, 0.1, 0.2])[None, :, None, None].expand(1, 3, 14, 2)
+    boxes = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(1, 3, 14, 4)
+    output = PoseOutput(stages, boxes, torch.ones(1, 14, dtype=torch.bool))
+
+    def x(answer: PoseOutput) -> float:
+        described = task.describe(select(task.readings(task.decode(answer, torch.eye(3)[None]))[""], 0), (50, 100))
+        return float(described["keypoints"]["neck"][0])
+
+    assert x(output) == pytest.approx(69.5)  # 0.2 of 100 pixels from the middle, whose coordinate is 49.5
+    task.answer_with("stage2")
+    assert x(output) == pytest.approx(59.5)
+    assert x(replace(output, stages=stages[:, :1], boxes=boxes[:, :1])) == pytest.approx(49.5)
+
+
 def test_what_is_not_labelled_stays_so_when_encoded() -> None:
     labelled = torch.ones(1, 14, dtype=torch.bool)
     labelled[0, 4] = False
