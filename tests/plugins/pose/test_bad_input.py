@@ -75,8 +75,10 @@ def test_a_damaged_mat_file_is_named(command: Command, tmp_path: Path) -> None:
 def test_training_pictures_of_another_size_than_those_of_evaluation_are_refused(command: Command, tmp_path: Path) -> None:
     write_lsp(tmp_path / "lsp", joints(8))
     transforms = "[{name: Resize, height: 48, width: 32}, {name: Normalize}]"
-    ended = command("run", config(tmp_path), f"transforms.train={transforms}", "--out", tmp_path / "out")
+    file = config(tmp_path)
+    ended = command("run", file, f"transforms.train={transforms}", "--out", tmp_path / "out")
     expected = (
         "make pictures of 32 x 48 pixels; the first of transforms.eval is 32 x 32; let transforms.train and transforms.eval end in one size"
     )
-    assert_fails(ended, 2, f"{config(tmp_path)}:5:1: transforms: {expected}")
+    line = file.read_text().splitlines().index("transforms:") + 1
+    assert_fails(ended, 2, f"{file}:{line}:1: transforms: {expected}")
