@@ -22,7 +22,6 @@ class TestPose(PluginContract):
         f"model={SMALL}",
         "loss=keypoint_l2",
         "data.size=40",
-        "data.image_size=64",
         "data.validation.share=0.2",
         "fit.phases.0.epochs=1",
         "fit.phases.1.epochs=1",
