@@ -123,7 +123,7 @@ class PcpBars:
         axes.set(xlim=(0, 1.08), ylim=(len(names) - 0.45, -0.55), xlabel="both ends within half the limb's length (strict PCP)")
         axes.set_title(f"Parts found ({evaluation.split}, {len(evaluation.ids):,} people)", loc="left", size=11, weight="bold", color=INK)
         handles = _legend(evaluation.predictions, means)
-        axes.legend(handles=handles, fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2 if stages > 2 else 1)
+        figure.legend(handles=handles, fontsize=8, frameon=False, loc="outside lower center", ncols=min(stages, 3))
         return figure
 
 

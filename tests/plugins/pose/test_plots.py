@@ -123,8 +123,7 @@ def test_boxes_of_a_keypoint_that_there_is_not_are_refused() -> None:
 def test_stages_keep_their_legend_where_the_first_limb_is_never_labelled() -> None:
     given = evaluation(3, 2)
     given.truths.labelled[:, INFO.limbs[0].end[0]] = False
-    legend = PcpBars(INFO)(given).axes[0].get_legend()
-    assert legend is not None
+    (legend,) = PcpBars(INFO)(given).legends
     assert [text.get_text() for text in legend.texts] == ["stage 1: mean undefined", "stage 2 (the answer): mean undefined"]
 
 
