@@ -16,6 +16,7 @@ from toolkit.build import build_run
 from toolkit.config import load_config
 from toolkit.config.run_config import RuntimeConfig
 from toolkit.errors import ConfigError
+from toolkit.exporting.export import export
 from toolkit.extension.discovery import load_plugins
 from toolkit.training.checkpoint import load_checkpoint, save_checkpoint
 from toolkit.training.runtime import choose_runtime
@@ -99,6 +100,8 @@ def test_the_reading_that_is_best_on_validation_answers_wherever_the_run_is_used
     assert f"near answers, chosen by val/median_error: {told}\n" in (tmp_path / "run/log.txt").read_text()
     assert toolkit.evaluate(tmp_path / "run")[0]["test/median_error"] == scores["test/median_error"]
     assert toolkit.load(tmp_path / "run").task.answer == "near"
+    _, beside = export(tmp_path / "run", "safetensors")
+    assert json.loads(beside.read_text())["run"]["answer"] == "near"
     rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert all(row["val/median_error"] == row["val/last/median_error"] for row in rows)  # there is no choice before the end
 
@@ -117,6 +120,8 @@ def test_readings_are_left_as_they_are_where_the_score_that_selects_tells_them_n
     told = "which of far, last, near answers was not chosen, since val/loss tells them not apart: the task's own choice stands"
     assert told in (tmp_path / "run/log.txt").read_text()
     assert "answer" not in json.loads((tmp_path / "run/results.json").read_text())["select"]
+    _, beside = export(tmp_path / "run", "safetensors")
+    assert json.loads(beside.read_text())["run"] == {"checkpoint": "best", "seed": 0}
 
 
 def test_a_run_never_divides_a_group_between_training_and_validation(tmp_path: Path) -> None:

@@ -109,7 +109,8 @@ class SelectConfig:
     """Which epoch is kept as `checkpoints/best`.
 
     metric: a validation score such as val/accuracy; auto is the task's own choice. While it is undefined, the latest epoch is kept.
-    early_stop: end a phase after this many epochs without a better one.
+    early_stop: end a phase after this many epochs without a better one of its own: what is unfrozen, or a new stage of a cascade, may begin
+        below what the phase before reached.
     use: the checkpoint that the final evaluation reads.
     """
 

@@ -80,7 +80,7 @@ class FitState:
     """How far a fit has come; together with the tensors it is the whole checkpoint.
 
     epoch, epoch_in_phase: completed ones. position: batches done of the next one.
-    best: {"epoch", "value", "metric"} of the best epoch so far; since_best: epochs of this phase since then.
+    best: {"epoch", "value", "metric"} of the best epoch so far; since_best: epochs since this phase's own best.
     history: one row per completed epoch.
     """
 
@@ -298,9 +298,10 @@ class Trainer:
             latest = "; the latest epoch is kept until one has it" if best is None else ""
             self.listener.log(f"{metric} is undefined in epoch {state.epoch}: {validated.undefined[name]}{latest}")
         sign = 1 if validated.higher_is_better[name] else -1
-        is_better = value is not None and (best is None or sign * value > sign * best)
-        state.since_best = 0 if is_better or state.best is None else state.since_best + 1
-        if is_better or best is None:
+        in_phase = [before[metric] for before in self._rows_of_phase()[:-1] if metric in before]
+        is_better_in_phase = value is not None and all(sign * value > sign * before for before in in_phase)
+        state.since_best = 0 if is_better_in_phase or not in_phase else state.since_best + 1
+        if best is None or (value is not None and sign * value > sign * best):
             state.best = {"epoch": state.epoch, "value": value, "metric": metric}
             return True
         return False

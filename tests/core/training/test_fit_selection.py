@@ -51,14 +51,17 @@ def test_the_best_epoch_is_the_first_of_the_best_score(
     assert [f"val/{name}" in row for row in listening.rows] == [value is not None for value in values]
 
 
-def test_a_phase_ends_early_and_the_next_one_counts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scripted(monkeypatch, [1.0, 2.0, 2.0, 3.0, 3.0], name="loss", higher=False)
+def test_a_phase_ends_early_by_its_own_best_whatever_an_earlier_phase_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted(monkeypatch, [1.0, 2.0, 2.0, 5.0, None, 4.0, 3.0, 3.0, None], name="loss", higher=False)
     config = configured(
         PhaseConfig(sgd(), epochs=9), PhaseConfig(sgd(), epochs=9, train="4"), select=SelectConfig("val/loss", early_stop=2)
     )
     listening = trained(tmp_path, config, flat_net())
-    assert [row["phase"] for row in listening.rows] == ["all"] * 3 + ["4"] * 2
-    assert listening.lines == [f"no better val/loss for 2 epochs: phase '{name}' ends" for name in ("all", "4")]
+    assert [row["phase"] for row in listening.rows] == ["all"] * 3 + ["4"] * 6
+    assert [line for line in listening.lines if line.startswith("no better")] == [
+        f"no better val/loss for 2 epochs: phase '{name}' ends" for name in ("all", "4")
+    ]
+    assert load_checkpoint(tmp_path / "checkpoints/last").state["best"]["epoch"] == 1
 
 
 def test_a_validation_loss_that_is_not_finite_does_not_end_the_run(tmp_path: Path) -> None:
