@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -20,12 +21,23 @@ class Counting(nn.Module):
 
 def test_weights_and_running_numbers_follow_with_the_decay_and_choices_are_copied() -> None:
     model = Counting()
-    averaged = averaged_model(model, 0.9)
+    averaged = averaged_model(model, 0.1)
     averaged.update_parameters(model)  # the first one copies
     model.weight.data.fill_(2.0)
     model.mean.fill_(20.0)
     model.chosen.fill_(3)
     averaged.update_parameters(model)
-    assert averaged.module.weight.item() == torch.tensor(0.9 * 1 + 0.1 * 2).item()
-    assert averaged.module.mean.item() == torch.tensor(0.9 * 10 + 0.1 * 20).item()
+    assert averaged.module.weight.item() == pytest.approx(0.1 * 1 + 0.9 * 2)
+    assert averaged.module.mean.item() == pytest.approx(0.1 * 10 + 0.9 * 20)
     assert averaged.module.chosen.item() == 3  # torch's own average gives 1, rounded down
+
+
+def test_the_decay_grows_with_the_steps_up_to_its_own_value() -> None:
+    model = Counting()
+    averaged = averaged_model(model, 0.25)
+    expected = 1.0
+    for step, decay in enumerate([0.0, 2 / 11, 3 / 12, 0.25, 0.25], start=1):  # (1 + n) / (10 + n) after n = 1, 2 steps, by hand
+        model.weight.data.fill_(float(step))
+        averaged.update_parameters(model)
+        expected = expected * decay + step * (1 - decay)
+        assert averaged.module.weight.item() == pytest.approx(expected)
