@@ -215,7 +215,7 @@ def _read_data(config: RunConfig, on_reading: Callable[[str], None], only: Split
                 parts["train"] = _whole(train, training, "training", room)
         if only != "test":
             with _noted(mistakes):
-                parts["validation"] = _whole(build_dataset(config.data, "validation"), evaluation, "validation", room)
+                parts["validation"] = _whole(_like(train, config, "validation"), evaluation, "validation", room)
     elif only != "test":
         kept, cut = validation_indices(len(train), config.validation, train.groups())
         with _noted(mistakes):
@@ -227,11 +227,31 @@ def _read_data(config: RunConfig, on_reading: Callable[[str], None], only: Split
             parts["validation"] = DataPart(train, cut, evaluation, theirs)
     if has_test and only != "validation":
         with _noted(mistakes):
-            parts["test"] = _whole(build_dataset(config.data, "test"), evaluation, "test", room)
+            parts["test"] = _whole(_like(train, config, "test"), evaluation, "test", room)
     if mistakes:
         raise DataError("\n".join(map(str, mistakes))) from mistakes[0]
     evaluated = parts[only or "validation"]
     return Data(parts, _fingerprint(parts), _with_input_shape(train.info, evaluation, evaluated.prepared.sample(0)))
+
+
+def require_same_outputs(info: DataInfo, of: str, reference: DataInfo, of_reference: str) -> None:
+    """Raises: DataError if outputs stand for other things (`DataInfo.output_names`) in `info` than in `reference`; `of`: whose they are."""
+    ours, theirs = info.output_names, reference.output_names
+    if ours == theirs:
+        return
+    if len(ours) != len(theirs):
+        difference = f"{of} {len(ours)} outputs, {of_reference} {len(theirs)}"
+    else:
+        place = next(index for index, (one, other) in enumerate(zip(ours, theirs, strict=True)) if one != other)
+        difference = f"output {place} of {of} is '{ours[place]}', of {of_reference} '{theirs[place]}'"
+    raise DataError(f"{difference}; expected the same names in the same order")
+
+
+def _like(train: Dataset[Any], config: RunConfig, split: Split) -> Dataset[Any]:
+    """A published part, whose outputs must stand for what those of training do."""
+    dataset = build_dataset(config.data, split)
+    require_same_outputs(dataset.info, f"the {split} part of '{config.data.name}'", train.info, "the training part")
+    return dataset
 
 
 @contextmanager

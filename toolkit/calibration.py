@@ -51,7 +51,9 @@ def choose_answer(run: Run, validated: Pass, checkpoint: Path, log: Callable[[st
     metric = run.config.fit.select.metric.removeprefix("val/")
     scores = {r: validated.scores[f"{r}/{metric}"] for r in readings if f"{r}/{metric}" in validated.scores}
     if not scores:
-        log(f"which of {', '.join(readings)} answers was not chosen, since val/{metric} tells them not apart: the task's own choice stands")
+        reason = next((validated.undefined[f"{r}/{metric}"] for r in readings if f"{r}/{metric}" in validated.undefined), "")
+        why = f"is undefined ({reason})" if reason else "tells them not apart"
+        log(f"which of {', '.join(readings)} answers was not chosen, since val/{metric} {why}: the task's own choice stands")
         return None
     sign = 1 if validated.higher_is_better[f"{next(iter(scores))}/{metric}"] else -1
     chosen = max(scores, key=lambda reading: sign * scores[reading])

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from toolkit.build import Run, build_run
+from toolkit.build import Run, build_run, require_same_outputs
 from toolkit.calibration import calibrate, choose_answer
 from toolkit.config import dump_config, load_config
 from toolkit.config.load import from_mapping
@@ -35,7 +35,7 @@ from toolkit.reporting.progress import Progress
 from toolkit.reporting.recorder import Recorder
 from toolkit.reporting.report import write_report
 from toolkit.reporting.run_dir import RunDir
-from toolkit.run_folder import Beginning, load_chosen, read_beginning, runtime_here, write_info
+from toolkit.run_folder import Beginning, load_chosen, read_beginning, read_info, runtime_here, write_info
 from toolkit.training.checkpoint import Checkpoint, link_checkpoint, load_checkpoint, newest_checkpoint
 from toolkit.training.fit import FitState, Trainer
 from toolkit.training.one_pass import fit_in_one_pass
@@ -129,12 +129,14 @@ def evaluate(folder: str | Path, split: Split = "test", overrides: Iterable[str]
     Args:
         overrides: laid over the run's config, such as "data.root=other": the same model on other data. The folder stays as it is.
 
-    Raises: ConfigError if the data set has no such part; CheckpointError if the checkpoint is missing or damaged.
+    Raises: ConfigError if the data set has no such part; DataError if its outputs stand for others than the run's, such as other classes;
+        CheckpointError if the checkpoint is missing or damaged.
     """
     run_dir, beginning, plugins, checked = _reopen(folder, overrides)
     runtime = runtime_here(checked.runtime)
     with active(runtime):
         built = build_run(checked, plugins, runtime, synthetic=beginning.synthetic, only=split)
+        require_same_outputs(built.info, "these data", read_info(run_dir, type(built.info)), "the run")
         load_chosen(built.model, built.task, run_dir, checked.fit.select.use)
         try:
             done = _evaluate(built, split)

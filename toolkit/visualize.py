@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from toolkit.build import eval_transforms, info_of
 from toolkit.components import build_component, build_dataset, build_with_parts
 from toolkit.config import load_config
-from toolkit.config.run_config import RunConfig
+from toolkit.config.run_config import PhaseConfig, RunConfig
 from toolkit.data.images import read_image
 from toolkit.data.sample import DataInfo, Sample, Target
 from toolkit.data.transforms import TransformList
@@ -32,6 +32,7 @@ from toolkit.reporting.figures import save_figure
 from toolkit.reporting.files import write_json_atomic
 from toolkit.reporting.network_pictures import plot_feature_maps, plot_filters, plot_saliency, plot_scales
 from toolkit.task import Task
+from toolkit.training.phases import trained_part
 from toolkit.training.runtime import seed_torch
 
 SHOWN_PICTURES = 4
@@ -75,7 +76,7 @@ def visualize(folder: str | Path, pictures: Sequence[Path] = (), *, layer: str |
         raise ConfigError(f"--layer {layer}: no layer of this network gives a map")
     else:
         files += _saliency(run, images, None, names, out)
-    scales = () if pictures else _measured(run.config, run.info, run.task, run.model, run.transforms)
+    scales = () if pictures else _measured(run.config, run.info, run.task, run.model, run.transforms, run.config.fit.phases[-1:])
     return Pictures((*files, *_write_scales(scales, run.config.model.name, out)), scales)
 
 
@@ -97,14 +98,19 @@ def visualize_untrained(
     model: nn.Module = build_with_parts(checked.model, info, info)
     if checked.pretrained is not None:
         load_pretrained(model, checked.pretrained)
-    scales = _measured(checked, info, task, model, transforms)
+    scales = _measured(checked, info, task, model, transforms, checked.fit.phases[:1])
     return Pictures(_write_scales(scales, f"{checked.model.name}, before its first step", out), scales)
 
 
 def _measured(
-    config: RunConfig, info: DataInfo, task: Task[Any, Any, Any, Any], model: nn.Module, transforms: TransformList
+    config: RunConfig,
+    info: DataInfo,
+    task: Task[Any, Any, Any, Any],
+    model: nn.Module,
+    transforms: TransformList,
+    phases: Sequence[PhaseConfig],
 ) -> tuple[LayerScale, ...]:
-    """On training pictures without augmentation."""
+    """On training pictures without augmentation, while the part learns that the phase trains (no phase: the whole model)."""
     dataset = build_dataset(config.data, "train")
     places = np.linspace(0, len(dataset) - 1, min(SCALE_PICTURES, len(dataset))).astype(int)
     images, targets = as_network_sees([dataset[int(place)] for place in places], transforms, info)
@@ -116,7 +122,8 @@ def _measured(
         output = model(images, encoded) if guided else model(images)
         return total_loss(loss(output, encoded)).mean()
 
-    return layer_scales(model, forward)
+    train_mode = trained_part(model, phases[0].train).train_mode if phases else model.train
+    return layer_scales(model, forward, train_mode)
 
 
 def _write_scales(scales: Sequence[LayerScale], title: str, out: Path) -> tuple[Path, ...]:

@@ -56,6 +56,11 @@ class ClassificationInfo(DataInfo):
                 raise ValueError(f"class name {name!r}: names must be distinct and without '/', they end the names of scores")
 
     @property
+    def output_names(self) -> tuple[str, ...]:
+        """The classes."""
+        return self.classes
+
+    @property
     def num_outputs(self) -> int:
         """One logit per class."""
         return len(self.classes)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from toolkit.data.sample import Batch
@@ -17,12 +17,11 @@ from toolkit.models.model import Backbone, Composed, output_shape
 from toolkit_pose.checks import PEAK_WITHOUT_MAPS, stage_to_train
 from toolkit_pose.crops import cut_out, square_boxes, torso_px
 from toolkit_pose.heat_maps import Reading
-from toolkit_pose.models import HeatmapHead, KeypointHead, averaged
+from toolkit_pose.models import HeatmapHead, KeypointHead, Share, Width, averaged
 from toolkit_pose.residual_flow import ResidualFlow
 from toolkit_pose.stage_errors import LARGEST_SIZE, UNMEASURED_PLACE, UNMEASURED_SIZE, StageErrors
 from toolkit_pose.types import EncodedKeypoints, PoseInfo, PoseOutput
 
-Width = Annotated[int, Ge(1)]
 _NOT_PREPARED, _PUT_BACK = -1, -2
 """In `DeepPose.starts`: a stage that never learnt, and one whose forerunners learnt anew since it did."""
 
@@ -74,7 +73,7 @@ class DeepPose(nn.Module):
         stages: Annotated[int, Ge(1)] = 3,
         input_size: Annotated[int, Ge(16)] = 220,
         hidden: tuple[Width, ...] = (4096, 4096),
-        dropout: Annotated[float, Ge(0), Lt(1)] = 0.6,
+        dropout: Share = 0.6,
         heatmap: tuple[Width, ...] | None = None,
         reading: Reading = "mean",
         sigma: Annotated[float, Gt(0)] = 2.0,
@@ -127,9 +126,7 @@ class DeepPose(nn.Module):
         learning = self._learning()
         if encoded is not None and learning > 1:
             return self._on_displaced(learning, images, encoded)
-        # Reading the buffer waits for the device: in evaluation alone, once per batch.
-        plan = list(range(learning)) if learning else [start for start in self.starts.tolist() if start >= 0]
-        return self._cascade(images, plan, self.flip_average and not learning)
+        return self._cascade(images, list(range(learning)) if learning else self._plan(), self.flip_average and not learning)
 
     def prepare_phase(self, train: str | tuple[str, ...], batches: Iterable[Batch[Any, EncodedKeypoints]]) -> None:
         """Before stage s learns: choose the best stage so far on these validation batches and measure its displacements and sizes.
@@ -155,6 +152,12 @@ class DeepPose(nn.Module):
         if self.start_from_previous and is_new:
             self._stage(stage).backbone.load_state_dict(self._stage(stage - 1).backbone.state_dict())
 
+    def _plan(self) -> list[int]:
+        """Of each stage to be used the one that it refines. Reading it waits for the device: in evaluation alone, once per batch."""
+        if not torch.compiler.is_exporting():  # an exporter cannot branch on values: it gets what the evaluation before it read
+            self._last_plan = [start for start in self.starts.tolist() if start >= 0]
+        return self._last_plan
+
     def _cascade(self, images: Tensor, plan: list[int], flip_average: bool) -> PoseOutput:
         """Every stage in turn on the model's own estimates; `plan[s - 1]`: the stage that stage s refines."""
         size = (images.shape[2], images.shape[3])
@@ -167,7 +170,8 @@ class DeepPose(nn.Module):
             before = points[start - 1].detach()
             sides = self.sigma * torso_px(before, first.counted, self.torso, size)
             boxes.append(square_boxes(before, sides, size))
-            places = torch.arange(before.shape[1], device=images.device).expand(len(images), -1)
+            batch = images.shape[0]  # not len(images), which would fix the batch of an export
+            places = torch.arange(before.shape[1], device=images.device).expand(batch, -1)
             refined, spread, flow = self._refine(number, images, boxes[-1], places)
             if flip_average:
                 mirrored_boxes = torch.cat([-boxes[-1][..., :1], boxes[-1][..., 1:]], dim=-1)[:, self.mirror]

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from toolkit_pose.heat_maps import cells
+
 _SMALLEST_SIDE = 0.06
 """Of a box, as a share of the picture's longer side: a torso seen from above would leave nothing to look at."""
 _TORSO_OF_BODY = 0.4
@@ -57,7 +59,7 @@ def cut_out(images: Tensor, boxes: Tensor, side: int) -> Tensor:
         boxes: [B, K, 4] x, y of the middle, width, height in shares of the picture.
     """
     batch, count = boxes.shape[:2]
-    steps = (torch.arange(side, device=boxes.device) + 0.5) / side - 0.5
+    steps = cells(side, boxes.device)
     x = boxes[..., 0, None] + boxes[..., 2, None] * steps  # [B, K, side]
     y = boxes[..., 1, None] + boxes[..., 3, None] * steps
     # One column of crops per picture is cut at once, so that the pictures are never copied.

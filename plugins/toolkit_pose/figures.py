@@ -29,7 +29,7 @@ def random_pose(rng: np.random.Generator) -> Points:
     lean = rng.uniform(-25, 25)
     up, across = _direction(180 + lean), _direction(90 + lean)  # across: towards the person's left
     turned = rng.uniform(0.65, 1.0)
-    joints = np.zeros((14, 2))
+    keypoints = np.zeros((14, 2))
     chest = up * 0.29 * rng.uniform(0.85, 1.0)
     for side, sign in (("right", -1.0), ("left", 1.0)):
         hip, shoulder = sign * across * 0.075 * turned, chest + sign * across * 0.115 * turned
@@ -41,11 +41,11 @@ def random_pose(rng: np.random.Generator) -> Points:
         ankle = knee + _direction(0.4 * lean + spread + folded) * 0.235 * rng.uniform(0.8, 1)
         places = {"hip": hip, "shoulder": shoulder, "elbow": elbow, "wrist": wrist, "knee": knee, "ankle": ankle}
         for name, place in places.items():
-            joints[_K[f"{side}_{name}"]] = place
+            keypoints[_K[f"{side}_{name}"]] = place
     nod = _direction(180 + lean + rng.uniform(-20, 20))
-    joints[_K["neck"]] = chest + up * 0.03
-    joints[_K["head_top"]] = joints[_K["neck"]] + nod * 0.16
-    return joints
+    keypoints[_K["neck"]] = chest + up * 0.03
+    keypoints[_K["head_top"]] = keypoints[_K["neck"]] + nod * 0.16
+    return keypoints
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class _Clothes:
     shorts: bool
 
 
-def draw_person(picture: Picture, joints: Points, rng: np.random.Generator) -> npt.NDArray[np.int8]:
-    """Draw a person with these joints [14, 2] (pixels of `picture`, which is changed).
+def draw_person(picture: Picture, keypoints: Points, rng: np.random.Generator) -> npt.NDArray[np.int8]:
+    """Draw a person with these keypoints [14, 2] (pixels of `picture`, which is changed).
 
     Returns: [H, W] which part is on top at each pixel, as `PART_OF` numbers them; -1 for none.
     """
@@ -69,7 +69,7 @@ def draw_person(picture: Picture, joints: Points, rng: np.random.Generator) -> n
     clothes = _Clothes(
         np.array(skin, float), np.array(hair, float), shirt, trousers, shoes * 0.6, bool(rng.random() < 0.4), bool(rng.random() < 0.4)
     )
-    body = _Body(picture, np.full(picture.shape[:2], -1, dtype=np.int8), joints, _height(joints) * rng.uniform(0.85, 1.15), clothes)
+    body = _Body(picture, np.full(picture.shape[:2], -1, dtype=np.int8), keypoints, _height(keypoints) * rng.uniform(0.85, 1.15), clothes)
     behind = [side for side in ("right", "left") if rng.random() < 0.25]
     for side in behind:
         body.arm(side)
@@ -84,12 +84,12 @@ def draw_person(picture: Picture, joints: Points, rng: np.random.Generator) -> n
 
 
 PART_OF = (0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 5)
-"""The part that each joint belongs to: right leg, left leg, right arm, left arm, torso, head."""
+"""The part that each keypoint belongs to: right leg, left leg, right arm, left arm, torso, head."""
 SEEN_ON = tuple(
     {part, 4} if name.endswith(("hip", "shoulder")) else {part, 5} if name == "neck" else {part}
     for name, part in zip(LSP_KEYPOINTS, PART_OF, strict=True)
 )
-"""The parts on which each joint counts as visible: hips and shoulders are the torso's, too, and the neck the head's."""
+"""The parts on which each keypoint counts as visible: hips and shoulders are the torso's, too, and the neck the head's."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,13 @@ class _Body:
 
     picture: Picture
     parts: npt.NDArray[np.int8]
-    joints: Points
+    keypoints: Points
     size: float
     clothes: _Clothes
 
     def arm(self, side: str) -> None:
         part, clothes = (2 if side == "right" else 3), self.clothes
-        shoulder, elbow, wrist = (self.joints[_K[f"{side}_{name}"]] for name in ("shoulder", "elbow", "wrist"))
+        shoulder, elbow, wrist = (self.keypoints[_K[f"{side}_{name}"]] for name in ("shoulder", "elbow", "wrist"))
         lower = clothes.shirt * 0.92 if clothes.sleeves else clothes.skin
         hand = wrist + (wrist - elbow) * 0.12
         self._tapered(part, wrist, hand, 0.019, 0.022, clothes.skin)
@@ -113,21 +113,21 @@ class _Body:
 
     def leg(self, side: str) -> None:
         part, clothes = (0 if side == "right" else 1), self.clothes
-        hip, knee, ankle = (self.joints[_K[f"{side}_{name}"]] for name in ("hip", "knee", "ankle"))
+        hip, knee, ankle = (self.keypoints[_K[f"{side}_{name}"]] for name in ("hip", "knee", "ankle"))
         outwards = np.array([-1.0 if side == "right" else 1.0, 0.55])
         self._tapered(part, ankle, ankle + outwards * 0.045 * self.size, 0.024, 0.018, clothes.shoes)
         self._tapered(part, knee, ankle, 0.038, 0.025, clothes.skin if clothes.shorts else clothes.trousers)
         self._tapered(part, hip, knee, 0.052, 0.04, clothes.trousers)
 
     def torso(self) -> None:
-        right_shoulder, left_shoulder = self.joints[_K["right_shoulder"]], self.joints[_K["left_shoulder"]]
-        right_hip, left_hip = self.joints[_K["right_hip"]], self.joints[_K["left_hip"]]
+        right_shoulder, left_shoulder = self.keypoints[_K["right_shoulder"]], self.keypoints[_K["left_shoulder"]]
+        right_hip, left_hip = self.keypoints[_K["right_hip"]], self.keypoints[_K["left_hip"]]
         belt = (right_hip - right_shoulder) * 0.08
         self._tapered(4, right_hip, left_hip, 0.045, 0.045, self.clothes.trousers)
         self._filled(4, [right_shoulder, left_shoulder, left_hip - belt, right_hip - belt], 0.032, self.clothes.shirt)
 
     def head(self) -> None:
-        neck, top = self.joints[_K["neck"]], self.joints[_K["head_top"]]
+        neck, top = self.keypoints[_K["neck"]], self.keypoints[_K["head_top"]]
         along = top - neck
         length = float(np.linalg.norm(along))
         angle = float(np.degrees(np.arctan2(along[1], along[0])))
@@ -182,11 +182,11 @@ def _direction(degrees: float) -> Points:
     return np.array([np.sin(radians), np.cos(radians)])
 
 
-def _height(joints: Points) -> float:
+def _height(keypoints: Points) -> float:
     """What the person would measure standing straight, from the limbs that foreshortening leaves most of."""
 
     def distance(a: str, b: str) -> float:
-        return float(np.linalg.norm(joints[_K[a]] - joints[_K[b]]))
+        return float(np.linalg.norm(keypoints[_K[a]] - keypoints[_K[b]]))
 
     legs = max(distance(f"{side}_hip", f"{side}_knee") + distance(f"{side}_knee", f"{side}_ankle") for side in ("left", "right"))
     return legs / 0.475

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Reading = Literal["mean", "peak"]
-_FOUND_WITHIN = 0.094
-_AVERAGED_WITHIN = 0.125
+_FOUND_WITHIN_SHARE = 0.094
+_AVERAGED_WITHIN_SHARE = 0.125
 """Radii of `peak`'s discs, as shares of the map's longer side: 3 and 4 cells of 32. With them the validation maps of a six-epoch
 `pose_best` (200 pictures of LSP, 32x32) give 0.429 strict PCP, by their means 0.356; 0.07 to 0.125 and 0.1 to 0.15 give 0.425 to 0.434."""
 
@@ -42,7 +42,7 @@ def peak(shares: Tensor) -> Tensor:
     shares: [B, K, h, w] float32, of which those of one map add up to 1.
     """
     count, height, width = shares.shape[1:]
-    found_within, averaged_within = (max(share * max(height, width), 1.0) for share in (_FOUND_WITHIN, _AVERAGED_WITHIN))
+    found_within, averaged_within = (max(share * max(height, width), 1.0) for share in (_FOUND_WITHIN_SHARE, _AVERAGED_WITHIN_SHARE))
     reach = int(found_within)
     offsets = torch.arange(-reach, reach + 1, device=shares.device)
     disc = _in_disc(offsets, offsets, found_within).expand(count, 1, -1, -1)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +44,8 @@ def read_mat(file: Path) -> Arrays:
     cached = cache_folder() / "pose" / f"{digest[:32]}-{_FORMAT}.npz"
     try:
         return _load(cached)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        pass  # not there yet, or damaged
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        pass  # not there yet, or damaged; RuntimeError: a member seems encrypted, or packed in a way that zipfile does not know
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "arrays.npz"
         read_in_child(file, made)
@@ -70,8 +71,11 @@ def read_in_child(file: Path, out: Path) -> None:
 
 
 def _load(file: Path) -> Arrays:
+    with zipfile.ZipFile(file) as members:
+        if damaged := members.testzip():  # NumPy believes a member's header before its CRC-32 is known
+            raise zipfile.BadZipFile(f"{file}: {damaged} is not what its CRC-32 says")
     with np.load(file, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}  # a zip file: every member is held against its CRC-32
+        return {name: arrays[name] for name in arrays.files}
 
 
 def _keep(made: Path, cached: Path) -> None:

@@ -178,8 +178,9 @@ class HeatmapHead(Head):
     Args:
         channels: of each transposed convolution; each doubles height and width. An empty list for features that are fine
             enough, as `pyramid`'s.
-        reading: mean is the centre of mass of the whole map; peak, in evaluation mode alone, that of what lies around the map's
-            strongest spot: where maps have several peaks, the mean lies between them.
+        reading: mean is the centre of mass of the whole map; peak, unless the head itself is in training mode, that of what lies
+            around the map's strongest spot: where maps have several peaks, the mean lies between them. A backbone that learns
+            below a frozen head therefore learns by its peaks.
         likelihood: also give the deviation of the errors, from the spread of each map, and learn their density: for loss `rle`.
     """
 

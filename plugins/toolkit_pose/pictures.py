@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,8 +84,9 @@ class PosePictures(Dataset[Keypoints]):
         return self._splits
 
     def signature(self) -> str:
-        """Of the pictures, their annotations and how these are read."""
-        return files_signature([*self.files, self.source], self.name, self.info.keypoints, self.unlabel_outside, self.margin)
+        """Of the pictures, their annotations as they were read, and how the pictures are."""
+        labels = hashlib.sha256(b"".join(t.numpy().tobytes() for t in (self.points_px, self.labelled, self.visible))).hexdigest()
+        return files_signature([*self.files, self.source], self.name, self.info.keypoints, self.unlabel_outside, self.margin, labels)
 
     def groups(self) -> Sequence[str] | None:
         """As given."""

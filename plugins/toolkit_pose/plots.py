@@ -127,7 +127,7 @@ class PcpBars:
         return figure
 
 
-class JointBoxes:
+class KeypointBoxes:
     """The box that each stage of a cascade looked at for one keypoint, from the first estimate to the last.
 
     Args:
@@ -139,7 +139,7 @@ class JointBoxes:
 
     def __init__(self, info: PoseInfo, /, *, count: Count = 8, keypoint: str | None = None) -> None:
         if keypoint is not None and keypoint not in info.keypoints:
-            raise ConfigError(f"joint_boxes: no keypoint '{keypoint}'; there are: {', '.join(info.keypoints)}", path="plots")
+            raise ConfigError(f"keypoint_boxes: no keypoint '{keypoint}'; there are: {', '.join(info.keypoints)}", path="plots")
         preferred = ("right_wrist", "left_wrist", *info.keypoints)
         self.info = info
         self.count = count

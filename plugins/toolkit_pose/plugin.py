@@ -47,4 +47,4 @@ def toolkit_register(registry: Registrar) -> None:
     registry.plot("worst_cases", plots.WorstCases)
     registry.plot("pdj_curves", plots.PdjCurves)
     registry.plot("pcp_bars", plots.PcpBars)
-    registry.plot("joint_boxes", plots.JointBoxes)
+    registry.plot("keypoint_boxes", plots.KeypointBoxes)

@@ -14,8 +14,8 @@ UNMEASURED_SIZE = 0.2
 """Deviation of the logarithm of found over true torso diameters where fewer than two were measured."""
 LARGEST_SIZE = 2.0
 """Of found over true torso diameters, and of true over found ones; beyond, either is taken for this."""
-_FOUND_WITHIN = 0.2
-"""Torso diameters by which stages are compared."""
+_FOUND_WITHIN_TORSOS = 0.2
+"""By which stages are compared."""
 
 
 class StageErrors:
@@ -40,7 +40,7 @@ class StageErrors:
         counted = encoded.labelled & (torsos > 0)[:, None]  # [B, K]
         off = (found - encoded.points[:, None]) * found.new_tensor([size[1], size[0]])
         errors = off / torsos.clamp(min=1e-6)[:, None, None, None]
-        self._right += ((errors.norm(dim=-1) <= _FOUND_WITHIN) & counted[:, None]).sum(dim=(0, 2))
+        self._right += ((errors.norm(dim=-1) <= _FOUND_WITHIN_TORSOS) & counted[:, None]).sum(dim=(0, 2))
         self._errors += _sums(errors, (counted[:, None] & (errors.abs() <= self.reach).all(dim=-1))[..., None])
         everywhere = torch.ones_like(encoded.labelled)
         of_found = torch.stack([torso_px(points, everywhere, self.torso, size) for points in found.unbind(dim=1)], dim=1)  # [B, S]

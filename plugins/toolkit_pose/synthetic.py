@@ -54,15 +54,15 @@ class SyntheticPeople(Dataset[Keypoints]):
         index = range(self.size)[index]
         rng = np.random.default_rng((self.seed, self.splits.index(self.split), index))
         side = self.image_size * _FINER
-        joints = _placed(random_pose(rng), side, rng)
+        keypoints = _placed(random_pose(rng), side, rng)
         picture = _background(side, rng)
-        parts = draw_person(picture, joints, rng)
+        parts = draw_person(picture, keypoints, rng)
         if rng.random() < _HIDDEN_OFTEN:
             _hide(picture, parts, rng)
         noisy = cv2.resize(picture, (self.image_size, self.image_size), interpolation=cv2.INTER_AREA).astype(np.float32)
         noisy += rng.normal(0, rng.uniform(1, 7), noisy.shape).astype(np.float32)
-        seen = np.array([parts[round(y), round(x)] in allowed for (x, y), allowed in zip(joints, SEEN_ON, strict=True)])
-        points = torch.from_numpy(((joints + 0.5) / _FINER - 0.5).astype(np.float32))  # pixel centres at whole numbers
+        seen = np.array([parts[round(y), round(x)] in allowed for (x, y), allowed in zip(keypoints, SEEN_ON, strict=True)])
+        points = torch.from_numpy(((keypoints + 0.5) / _FINER - 0.5).astype(np.float32))  # pixel centres at whole numbers
         target = Keypoints(points, torch.ones(len(points), dtype=torch.bool), torch.from_numpy(seen), self.info.mirror())
         return Sample(f"{self.split}/{index:05d}", np.clip(noisy, 0, 255).astype(np.uint8), target)
 
@@ -70,11 +70,11 @@ class SyntheticPeople(Dataset[Keypoints]):
         return self.size
 
 
-def _placed(joints: npt.NDArray[np.float64], side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """The joints scaled and moved so that all of them lie well within the picture."""
-    low, high = joints.min(axis=0), joints.max(axis=0)
+def _placed(keypoints: npt.NDArray[np.float64], side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """The keypoints scaled and moved so that all of them lie well within the picture."""
+    low, high = keypoints.min(axis=0), keypoints.max(axis=0)
     reach = rng.uniform(0.62, 0.86) * side
-    scaled = (joints - low) * reach / float((high - low).max())
+    scaled = (keypoints - low) * reach / float((high - low).max())
     room = side - 0.06 * 2 * side - scaled.max(axis=0)
     return np.asarray(scaled + 0.06 * side + rng.uniform(0, 1, 2) * room)
 

@@ -27,7 +27,7 @@ class PoseTask(Task[Keypoints, EncodedKeypoints, PoseOutput, PosePrediction]):
     info_type: ClassVar[type[PoseInfo]] = PoseInfo
     default_loss: ClassVar[str] = "keypoint_l2"
     default_metrics: ClassVar[tuple[str, ...]] = ("pcp", "pdj", "mean_error")
-    default_plots: ClassVar[tuple[str, ...]] = ("skeletons", "worst_cases", "pdj_curves", "pcp_bars", "joint_boxes")
+    default_plots: ClassVar[tuple[str, ...]] = ("skeletons", "worst_cases", "pdj_curves", "pcp_bars", "keypoint_boxes")
     default_select: ClassVar[str] = "val/pcp"
     info: PoseInfo
 

@@ -166,6 +166,11 @@ class PoseInfo(DataInfo):
                 raise ValueError(f"keypoint or limb name {name!r}: names must be distinct and without '/', they end the names of scores")
 
     @property
+    def output_names(self) -> tuple[str, ...]:
+        """The keypoints."""
+        return self.keypoints
+
+    @property
     def num_outputs(self) -> int:
         """x and y of each keypoint."""
         return 2 * len(self.keypoints)

@@ -121,6 +121,19 @@ class Within(Metric[Tensor]):
         return {"within": self.sums["near"].item() / count if count else Undefined("no sample")}
 
 
+class Never(Metric[Tensor]):
+    """Undefined whatever it sees."""
+
+    def __init__(self, info: DataInfo, /) -> None:
+        super().__init__()
+
+    def update(self, prediction: Tensor, truth: Any) -> None:
+        pass
+
+    def compute(self) -> dict[str, float | Undefined]:
+        return {"never": Undefined("nobody knows")}
+
+
 class Guided(nn.Module):
     guided: ClassVar[bool] = True
 
@@ -179,4 +192,5 @@ def toolkit_register(registry: Any) -> None:
     registry.model("mean_picture", MeanPicture, task="brightness")
     registry.metric("median_error", Median, task="brightness")
     registry.metric("within", Within, task="brightness")
+    registry.metric("never", Never, task="brightness")
     registry.batch_transform("inverted", inverted, task="brightness")

@@ -116,6 +116,25 @@ def test_evaluating_a_part_that_the_data_set_lacks_names_those_it_has(
 # --- data: 3
 
 
+def test_data_whose_classes_are_others_than_the_runs_are_not_scored(
+    command: Command, config: Callable[..., Path], picture_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    for root in ("pictures", "others"):
+        picture_folder(tmp_path / root / "train")
+        picture_folder(tmp_path / root / "val", count=4)
+    classes = sorted(folder.name for folder in (tmp_path / "pictures/train").iterdir())
+    for part in ("train", "val"):
+        (tmp_path / "others" / part / classes[1]).rename(tmp_path / "others" / part / f"{classes[1]}_new")
+    assert command("run", config(data={"name": "image_folder", "root": "pictures"}), "--out", "out").returncode == 0
+    told = f"output 1 of these data is '{classes[1]}_new', of the run '{classes[1]}'; expected the same names in the same order"
+    assert_fails(command("evaluate", "out", "data.root=others", "--split", "validation"), 3, told)
+    for part in ("train", "val"):
+        (tmp_path / "others" / part / "zebra").mkdir()
+        next((tmp_path / "others" / part / classes[0]).iterdir()).rename(tmp_path / "others" / part / "zebra/one.png")
+    told = f"these data {len(classes) + 1} outputs, the run {len(classes)}; expected the same names in the same order"
+    assert_fails(command("evaluate", "out", "data.root=others", "--split", "validation"), 3, told)
+
+
 def test_a_data_set_that_is_not_there_is_told_with_the_file_expected(command: Command, config: Callable[..., Path], tmp_path: Path) -> None:
     ended = command("run", config(data="mnist"), "--out", "out")
     expected = (

@@ -21,6 +21,7 @@ from toolkit.exporting.finished import load_finished
 from toolkit.exporting.onnx_file import write_onnx
 from toolkit.models.optional import require
 from toolkit.models.weights import load_pretrained
+from toolkit_pose.cascade import DeepPose
 from toolkit_pose.models import AlexNetForm, HeatmapHead, PoseNet
 from toolkit_pose.skeletons import LSP_KEYPOINTS, pose_info
 
@@ -65,6 +66,18 @@ def test_outputs_that_are_no_numbers_or_absent_are_exported_as_they_are(tmp_path
     model = PoseNet(info, backbone=AlexNetForm((3, 64, 64)), head=HeatmapHead((256, 1, 1), info, channels=(4, 4)))
     names = write_onnx(model.eval(), (3, 64, 64), tmp_path / "model.onnx")
     assert names == ("stages", "boxes", "counted", "log_shares")
+
+
+@pytest.mark.slow
+def test_a_cascade_is_exported_with_the_stages_that_learnt(tmp_path: Path) -> None:
+    for library in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(library)
+    info = pose_info(LSP_KEYPOINTS, (3, 80, 80))
+    model = DeepPose(info, backbone=AlexNetForm((3, 64, 64)), input_size=64, hidden=(8,), flip_average=True).eval()
+    model.starts[1] = 1  # stage 2 of 3 refines stage 1
+    assert write_onnx(model, (3, 80, 80), tmp_path / "model.onnx") == ("stages", "boxes", "counted")
+    session = importlib.import_module("onnxruntime").InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    assert session.run(["stages"], {"images": np.zeros((5, 3, 80, 80), np.float32)})[0].shape == (5, 2, 14, 2)
 
 
 def test_a_network_that_onnx_cannot_write_is_told_with_the_cause(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def train(config: dict[str, Any], out: Path, *overrides: str, **options: Any) ->
 
 def several(metric: str) -> dict[str, Any]:
     fit = {**GUIDED["fit"], "select": {"metric": metric}}  # type: ignore[dict-item]
-    return {**GUIDED, "task": {"name": "brightness", "several": True}, "metrics": ["median_error", "within"], "fit": fit}
+    return {**GUIDED, "task": {"name": "brightness", "several": True}, "metrics": ["median_error", "within", "never"], "fit": fit}
 
 
 def test_a_guided_model_is_shown_the_truth_in_training_and_only_there(tmp_path: Path) -> None:
@@ -122,6 +122,13 @@ def test_readings_are_left_as_they_are_where_the_score_that_selects_tells_them_n
     assert "answer" not in json.loads((tmp_path / "run/results.json").read_text())["select"]
     _, beside = export(tmp_path / "run", "safetensors")
     assert json.loads(beside.read_text())["run"] == {"checkpoint": "best", "seed": 0}
+
+
+def test_readings_are_left_as_they_are_where_the_score_that_selects_is_undefined(tmp_path: Path) -> None:
+    scores = train(several("val/never"), tmp_path / "run").scores
+    assert scores["val/median_error"] == scores["val/last/median_error"]
+    told = "which of far, last, near answers was not chosen, since val/never is undefined (nobody knows): the task's own choice stands"
+    assert told in (tmp_path / "run/log.txt").read_text()
 
 
 def test_a_run_never_divides_a_group_between_training_and_validation(tmp_path: Path) -> None:

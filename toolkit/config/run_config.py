@@ -141,7 +141,7 @@ class FitConfig:
     accumulate: a batch is cut into this many parts whose gradients are added; the step stays the same.
     penalty: on the weights.
     clip_norm: gradients are scaled down to this total norm.
-    ema: decay per step of the moving average of the weights, which is evaluated and kept beside them; after n steps at most (1 + n) / (10 + n).
+    ema: decay per step of the moving average of the weights, at most (1 + n) / (10 + n) after n steps; it is evaluated and kept.
     save_minutes: a checkpoint is also written within an epoch after this much time.
     """
 

@@ -109,6 +109,11 @@ class DataInfo:
     input_shape: tuple[int, int, int]
 
     @property
+    def output_names(self) -> tuple[str, ...]:
+        """What the outputs of a model stand for, in order, such as classes: data that name others are refused. (): nothing to name."""
+        return ()
+
+    @property
     def num_outputs(self) -> int:
         """How many numbers a plain linear head gives for one sample."""
         raise TypeError(f"{type(self).__name__} does not say how many outputs a plain head has; use a head of the task's own")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import toolkit
 from tests.plugins.pose.keypoint_files import write_coco, write_pictures
 from toolkit.config import check_config, read_text
 from toolkit.errors import DataError
@@ -145,6 +146,27 @@ def test_every_part_may_have_its_own_annotations_and_pictures(tmp_path: Path) ->
     assert [(sample.id, sample.image.shape) for sample in validation] == [("coco/21", (70, 30, 3))]
     assert len(test) == 0
     assert test.info == train.info
+
+
+def test_a_part_that_counts_its_keypoints_in_another_order_is_refused(tmp_path: Path) -> None:
+    root = str(write_coco(tmp_path))
+
+    def swap(content: Any) -> None:
+        names = content["categories"][0]["keypoints"]
+        names[0], names[1] = names[1], names[0]
+
+    changed(tmp_path, swap, "test")
+    config = {
+        "task": "pose",
+        "data": {"name": "coco_keypoints", "root": root, "validation_file": "annotations/train.json", "test_file": "annotations/test.json"},
+        "transforms": {"train": [{"name": "Resize", "height": 64, "width": 64}], "eval": [{"name": "Resize", "height": 64, "width": 64}]},
+        "model": {"backbone": "alexnet_form", "head": "keypoints"},
+        "fit": {"phases": [{"epochs": 1, "optimizer": "adam"}]},
+    }
+    first, second = CocoKeypoints("train", root=root).info.keypoints[:2]
+    told = f"^output 0 of the test part of 'coco_keypoints' is '{second}', of the training part '{first}'; expected the same names in the"
+    with pytest.raises(DataError, match=told):
+        toolkit.run(config, out=tmp_path / "run")
 
 
 def test_people_of_one_picture_are_one_group_and_a_limit_keeps_the_first(tmp_path: Path) -> None:

@@ -62,6 +62,17 @@ def test_a_margin_cuts_pictures_to_their_labelled_keypoints(tmp_path: Path) -> N
     assert lspet("train", root=str(tmp_path / "lspet"), margin=0.25).signature() != lspet("train", root=str(tmp_path / "lspet")).signature()
 
 
+@pytest.mark.usefixtures("in_process")
+def test_labels_read_in_another_way_are_not_taken_for_the_same_in_the_cache(tmp_path: Path) -> None:
+    """The key of prepared pictures knows the code of a data set's own class alone; LSP's convention is applied elsewhere."""
+    root = str(write_lsp(tmp_path / "lsp", joints(5)))
+    before = lsp("train", root=root, train_count=4)
+    after = lsp("train", root=root, train_count=4)
+    assert after.signature() == before.signature()
+    after.points_px[3, 13, 1] += 1
+    assert after.signature() != before.signature()
+
+
 def test_a_single_keypoint_outside_its_picture_is_cut_to_the_nearest_pixel(tmp_path: Path) -> None:
     values = joints(1)
     values[:, 2] = 0
@@ -221,12 +232,26 @@ def test_a_damaged_mat_file_is_told_in_one_line_and_a_good_one_is_cached(tmp_pat
     assert not own_cache.exists()
     (root / "joints.mat").write_bytes(whole)
     first = lsp("train", root=str(root), train_count=1)[0].target.points_px
+    assert len(list(own_cache.rglob("*.npz"))) == 1
+    assert (lsp("train", root=str(root), train_count=1)[0].target.points_px == first).all()
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize(("mark", "offset", "bits"), [
+    (b"PK\x01\x02", 8, 0x01), (b"PK\x01\x02", 10, 0xFF),  # the directory says: encrypted; packed in an unknown way
+    (b"(3, 14, ", 1, 0x01), (b"{'descr'", 0, 0x40), (b"(3, 14, ", 1000, 0xFF),  # headers `(2, 14, ` and `;'descr'`; a number
+])  # fmt: skip
+def test_a_damaged_cache_is_made_again(tmp_path: Path, own_cache: Path, mark: bytes, offset: int, bits: int) -> None:
+    values = joints(60).transpose(1, 0, 2)  # large enough that NumPy believes a header before it has read all numbers
+    scipy.io.savemat(tmp_path / "joints.mat", {"joints": values})
+    first = mat_reader.read_mat(tmp_path / "joints.mat")["joints"]
     (cached,) = own_cache.rglob("*.npz")
-    assert (lsp("train", root=str(root), train_count=1)[0].target.points_px == first).all()
-    content = bytearray(cached.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    cached.write_bytes(bytes(content))  # noticed by its checksum, and made again
-    assert (lsp("train", root=str(root), train_count=1)[0].target.points_px == first).all()
+    whole = cached.read_bytes()
+    content = bytearray(whole)
+    content[whole.rindex(mark) + offset] ^= bits
+    cached.write_bytes(bytes(content))
+    again = mat_reader.read_mat(tmp_path / "joints.mat")["joints"]
+    np.testing.assert_array_equal(again, first)
     assert cached.read_bytes() != bytes(content)
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from toolkit.errors import ConfigError
 from toolkit.evaluation.evaluation import Evaluation
-from toolkit_pose.plots import JointBoxes, PcpBars, PdjCurves, Skeletons, WorstCases
+from toolkit_pose.plots import KeypointBoxes, PcpBars, PdjCurves, Skeletons, WorstCases
 from toolkit_pose.skeletons import FLIC_KEYPOINTS, LSP_KEYPOINTS, pose_info
 from toolkit_pose.types import Keypoints, PosePrediction
 
@@ -105,19 +105,19 @@ def test_the_bars_are_the_shares_of_right_limbs() -> None:
 
 def test_the_boxes_of_a_cascade_are_drawn_from_its_second_stage_on() -> None:
     given = evaluation(5, 3)
-    figure = JointBoxes(INFO, count=2)(given)
+    figure = KeypointBoxes(INFO, count=2)(given)
     assert [len(axes.patches) for axes in figure.axes] == [2, 2]
     wrist = LSP_KEYPOINTS.index("right_wrist")
     for axes, index in zip(figure.axes, (0, 2), strict=True):
         drawn = [np.asarray(patch.get_xy())[:4] for patch in axes.patches]  # type: ignore[attr-defined]
         np.testing.assert_allclose(drawn, given.predictions.boxes_px[index, 1:, wrist])
-    single = JointBoxes(INFO)(evaluation(5, 1))
+    single = KeypointBoxes(INFO)(evaluation(5, 1))
     assert single.axes[0].texts[0].get_text() == "one stage looks at the whole picture: there are no boxes"
 
 
 def test_boxes_of_a_keypoint_that_there_is_not_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^plots: joint_boxes: no keypoint 'wrist'; there are: right_ankle, .*, head_top$"):
-        JointBoxes(INFO, keypoint="wrist")
+    with pytest.raises(ConfigError, match=r"^plots: keypoint_boxes: no keypoint 'wrist'; there are: right_ankle, .*, head_top$"):
+        KeypointBoxes(INFO, keypoint="wrist")
 
 
 def test_stages_keep_their_legend_where_the_first_limb_is_never_labelled() -> None:
@@ -127,7 +127,7 @@ def test_stages_keep_their_legend_where_the_first_limb_is_never_labelled() -> No
     assert [text.get_text() for text in legend.texts] == ["stage 1: mean undefined", "stage 2 (the answer): mean undefined"]
 
 
-@pytest.mark.parametrize("plot", [Skeletons, WorstCases, PdjCurves, PcpBars, JointBoxes])
+@pytest.mark.parametrize("plot", [Skeletons, WorstCases, PdjCurves, PcpBars, KeypointBoxes])
 @pytest.mark.parametrize(("samples", "stages", "labelled"), [(1, 1, True), (3, 2, True), (3, 1, False)])
 def test_every_plot_can_be_saved_whatever_there_is_to_show(plot: Any, samples: int, stages: int, labelled: bool) -> None:
     plot(INFO)(evaluation(samples, stages, labelled)).savefig(file := io.BytesIO(), dpi=20)
@@ -136,5 +136,5 @@ def test_every_plot_can_be_saved_whatever_there_is_to_show(plot: Any, samples: i
 
 def test_a_skeleton_without_legs_is_plotted_too() -> None:
     info = pose_info(FLIC_KEYPOINTS, (3, 40, 40))
-    for plot in (Skeletons, PdjCurves, PcpBars, JointBoxes):
+    for plot in (Skeletons, PdjCurves, PcpBars, KeypointBoxes):
         plot(info)(evaluation(2, 2, info=info)).savefig(io.BytesIO(), dpi=20)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
-import pytest
-
 from toolkit.extension import Component, Origin, Registrar
 from toolkit_pose import plugin
 from toolkit_pose.task import PoseTask
@@ -29,7 +25,7 @@ def test_these_names_can_stand_in_a_config() -> None:
     assert names("head") == {"keypoints", "heatmap"}
     assert names("loss") == {"keypoint_l2", "keypoint_l1", "smooth_l1", "wing", "heatmap", "rle"}
     assert names("metric") == {"pcp", "pdj", "pck", "mean_error"}
-    assert names("plot") == {"skeletons", "worst_cases", "pdj_curves", "pcp_bars", "joint_boxes"}
+    assert names("plot") == {"skeletons", "worst_cases", "pdj_curves", "pcp_bars", "keypoint_boxes"}
 
 
 def test_the_defaults_of_the_task_are_registered() -> None:
@@ -37,11 +33,3 @@ def test_the_defaults_of_the_task_are_registered() -> None:
     assert set(PoseTask.default_metrics) <= names("metric")
     assert set(PoseTask.default_plots) <= names("plot")
     assert PoseTask.default_select == "val/pcp"
-
-
-@pytest.mark.parametrize("component", registered(), ids=lambda component: f"{component.kind}:{component.name}")
-def test_every_option_is_explained(component: Component) -> None:
-    options = [p.name for p in inspect.signature(component.factory).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    text = inspect.getdoc(component.factory) or ""
-    for option in options:
-        assert f"    {option}: " in text, option

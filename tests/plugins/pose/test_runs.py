@@ -10,6 +10,7 @@ import pytest
 
 import toolkit
 from toolkit.errors import StoppedError
+from toolkit.visualize import visualize, visualize_untrained
 
 pytestmark = pytest.mark.slow
 PHASE = {"epochs": 2, "optimizer": {"name": "adam", "lr": 1e-3}}
@@ -36,6 +37,15 @@ def test_all_stages_are_scored_and_the_best_on_validation_answers(tmp_path: Path
     for name in ("pcp", "pcp_relaxed", "pcp/head", "pdj@0.5", "pdj@0.5/neck", "mean_error_px"):
         assert scores[f"test/{name}"] == scores[f"test/stage{best}/{name}"]
     assert f"stage{best} answers, chosen by val/mean_error_px: stage1 " in (tmp_path / "run/log.txt").read_text()
+
+
+def test_scales_are_measured_while_the_stage_learns_that_learns_first_and_in_a_finished_run_last(tmp_path: Path) -> None:
+    def stages(scales: Any) -> set[str]:
+        return {scale.name.split(".")[0] for scale in scales}
+
+    short = ["fit.phases.0.epochs=1", "fit.phases.1.epochs=1", "fit.phases.2.epochs=1"]
+    assert stages(visualize_untrained(CONFIG, out=tmp_path / "untrained").scales) == {"stage1"}
+    assert stages(visualize(toolkit.run(CONFIG, short, out=tmp_path / "run").folder).scales) == {"stage3"}
 
 
 @pytest.mark.parametrize("epoch", [3, 4, 5])

@@ -31,20 +31,21 @@ class LayerScale:
     gradient_norm: float | None
 
 
-def layer_scales(model: nn.Module, forward: Callable[[], Tensor]) -> tuple[LayerScale, ...]:
+def layer_scales(model: nn.Module, forward: Callable[[], Tensor], train_mode: Callable[[], object] | None = None) -> tuple[LayerScale, ...]:
     """The scale of signal and gradient at every layer with a weight matrix or kernel, in the order of the network.
 
     The model is in training mode (batch norm by the batch's own statistics) without dropout; its buffers are put back.
 
     Args:
         forward: runs the model once on a batch of at least two pictures and returns the mean loss.
+        train_mode: puts what learns into training mode; by default all of it.
     """
     weighted = [
         (name, module)
         for name, module in model.named_modules()
         if isinstance(getattr(module, "weight", None), nn.Parameter) and module.weight.ndim >= 2
     ]
-    with _training_without_dropout(model), outputs_of(weighted) as outputs:
+    with _training_without_dropout(model, train_mode or model.train), outputs_of(weighted) as outputs:
         loss = forward()
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
@@ -67,10 +68,10 @@ def _scale(name: str, module: nn.Module, output: Tensor) -> LayerScale:
 
 
 @contextmanager
-def _training_without_dropout(model: nn.Module) -> Iterator[None]:
+def _training_without_dropout(model: nn.Module, train_mode: Callable[[], object]) -> Iterator[None]:
     modes = {module: module.training for module in model.modules()}
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    model.train()
+    train_mode()
     for module in model.modules():
         if isinstance(module, _DropoutNd) or type(module).__name__ in ("Dropout", "DropPath", "StochasticDepth"):
             module.eval()
