@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -65,16 +65,22 @@ class WorstCases:
 
 
 class PdjCurves:
-    """Share of keypoints found within a fraction of the torso diameter, from 0 to 0.5: one curve per kind of keypoint and stage."""
+    """Share of keypoints found within a fraction of the torso diameter, from 0 to 0.5: one curve per keypoint and stage.
 
-    def __init__(self, info: PoseInfo, /) -> None:
+    Args:
+        sides: left and right together, as the paper draws them, or apart.
+    """
+
+    def __init__(self, info: PoseInfo, /, *, sides: Literal["together", "apart"] = "together") -> None:
         self.info = info
+        self.sides = sides
 
     def __call__(self, evaluation: Evaluation[PosePrediction]) -> Figure:
-        """Left and right together; of a cascade every stage, the one that answers drawn strongest."""
+        """Of a cascade every stage, the one that answers drawn strongest."""
         kinds: dict[str, list[int]] = {}
         for index, name in enumerate(self.info.keypoints):
-            kinds.setdefault(name.removeprefix("left_").removeprefix("right_"), []).append(index)
+            kind = name if self.sides == "apart" else name.removeprefix("left_").removeprefix("right_")
+            kinds.setdefault(kind, []).append(index)
         columns = min(4, len(kinds))
         rows = math.ceil(len(kinds) / columns)
         figure, all_axes = new_figure(rows, columns, width_in=2.5 * columns, height_in=2.2 * rows + 0.5)
@@ -89,7 +95,8 @@ class PdjCurves:
         if len(stages) > 1:
             figure.legend(handles=_legend(evaluation.predictions), loc="outside lower right", ncols=len(stages), fontsize=8, frameon=False)
         figure.suptitle(f"Keypoints found ({evaluation.split}, {int(has_torso.sum()):,} people)", size=11, weight="bold", color=INK)
-        figure.supxlabel("allowed error in torso diameters; marked: 0.2", size=9, color=MUTED)
+        place = {"x": 0.01, "ha": "left"} if len(stages) > 1 else {}  # beside the legend
+        figure.supxlabel("allowed error in torso diameters; marked: 0.2", size=9, color=MUTED, **place)
         return figure
 
 

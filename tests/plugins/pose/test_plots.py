@@ -69,6 +69,16 @@ def test_pdj_curves_join_left_and_right_and_show_every_stage() -> None:
     assert [text.get_text() for text in figure.legends[0].texts] == ["stage 1", "stage 2", "stage 3 (the answer)"]
 
 
+def test_pdj_curves_of_one_side_show_that_side_alone() -> None:
+    given = evaluation(4, 1)
+    given.predictions.stages_px[:, 0] = given.truths.points_px
+    given.predictions.stages_px[:, 0, INFO.keypoints.index("left_wrist")] += 1000
+    figure = PdjCurves(INFO, sides="apart")(given)
+    assert shown(figure) == [name.replace("_", " ") for name in INFO.keypoints]
+    found = {axes.get_title(): float(np.asarray(axes.lines[0].get_ydata())[-1]) for axes in figure.axes if axes.get_title()}
+    assert (found["left wrist"], found["right wrist"]) == (0.0, 1.0)
+
+
 def test_pdj_curves_tell_the_share_within_each_fraction_of_the_torso() -> None:
     """Sample n's keypoints are n pixels off, so all of them are found from n / torso diameter on."""
     given = evaluation(20, 1)
