@@ -212,16 +212,16 @@ class PluginContract(ABC):
 
     def test_each_reading_can_be_chosen_to_answer(self, plugins: Plugins) -> None:
         run = self.build(plugins)
+        if type(run.task).answer_with is Task.answer_with:  # it leaves none to choose
+            return
         batch, output = _some_output(run)
         names = [name for name in run.task.readings(run.task.decode(output, batch.to_original)) if name]
-        if type(run.task).answer_with is Task.answer_with or not names:
-            pytest.skip("the task leaves no reading to choose")
+        assert names, "the task has `answer_with`, but its readings have no names here"
         size = run.data.parts["validation"].dataset[0].image.shape[:2]
         for name in names:
             run.task.answer_with(name)
             readings = run.task.readings(run.task.decode(output, batch.to_original))
             assert run.task.describe(select(readings[""], 0), size) == run.task.describe(select(readings[name], 0), size), name
-        run.close()
 
     def test_the_smoke_config_runs(self, tmp_path: Path) -> None:
         result = runs.run(self.config, self.overrides, synthetic=True, out=tmp_path / "run")
