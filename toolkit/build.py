@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -235,16 +236,17 @@ def _read_data(config: RunConfig, on_reading: Callable[[str], None], only: Split
 
 
 def require_same_outputs(info: DataInfo, of: str, reference: DataInfo, of_reference: str) -> None:
-    """Raises: DataError if outputs stand for other things (`DataInfo.output_names`) in `info` than in `reference`; `of`: whose they are."""
+    """Raises: DataError if the names of the outputs (`DataInfo.output_names`) are others than in `reference`; `of`: whose they are."""
     ours, theirs = info.output_names, reference.output_names
     if ours == theirs:
         return
-    if len(ours) != len(theirs):
-        difference = f"{of} {len(ours)} outputs, {of_reference} {len(theirs)}"
-    else:
-        place = next(index for index, (one, other) in enumerate(zip(ours, theirs, strict=True)) if one != other)
-        difference = f"output {place} of {of} is '{ours[place]}', of {of_reference} '{theirs[place]}'"
-    raise DataError(f"{difference}; expected the same names in the same order")
+    place, (one, other) = next(
+        (index, pair) for index, pair in enumerate(zip_longest(ours, theirs, fillvalue="nothing")) if pair[0] != pair[1]
+    )
+    raise DataError(
+        f"{of} has {len(ours)} names for a model's outputs, {of_reference} {len(theirs)}; the first difference is at {place}: "
+        f"{one}, not {other}; give data with the same classes or keypoints in the same order"
+    )
 
 
 def _like(train: Dataset[Any], config: RunConfig, split: Split) -> Dataset[Any]:

@@ -136,9 +136,9 @@ def evaluate(folder: str | Path, split: Split = "test", overrides: Iterable[str]
     runtime = runtime_here(checked.runtime)
     with active(runtime):
         built = build_run(checked, plugins, runtime, synthetic=beginning.synthetic, only=split)
-        require_same_outputs(built.info, "these data", read_info(run_dir, type(built.info)), "the run")
-        load_chosen(built.model, built.task, run_dir, checked.fit.select.use)
         try:
+            require_same_outputs(built.info, f"data set '{checked.data.name}'", read_info(run_dir, type(built.info)), "the run")
+            load_chosen(built.model, built.task, run_dir, checked.fit.select.use)
             done = _evaluate(built, split)
         finally:
             built.close()

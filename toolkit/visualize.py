@@ -110,7 +110,10 @@ def _measured(
     transforms: TransformList,
     phases: Sequence[PhaseConfig],
 ) -> tuple[LayerScale, ...]:
-    """On training pictures without augmentation, while the part learns that the phase trains (no phase: the whole model)."""
+    """On training pictures without augmentation, while the part learns that the phase trains (no phase: the whole model).
+
+    The rest is frozen, as in training, and stays so.
+    """
     dataset = build_dataset(config.data, "train")
     places = np.linspace(0, len(dataset) - 1, min(SCALE_PICTURES, len(dataset))).astype(int)
     images, targets = as_network_sees([dataset[int(place)] for place in places], transforms, info)
@@ -122,8 +125,11 @@ def _measured(
         output = model(images, encoded) if guided else model(images)
         return total_loss(loss(output, encoded)).mean()
 
-    train_mode = trained_part(model, phases[0].train).train_mode if phases else model.train
-    return layer_scales(model, forward, train_mode)
+    if not phases:
+        return layer_scales(model, forward)
+    part = trained_part(model, phases[0].train)
+    part.freeze_the_rest()
+    return layer_scales(model, forward, part.train_mode)
 
 
 def _write_scales(scales: Sequence[LayerScale], title: str, out: Path) -> tuple[Path, ...]:

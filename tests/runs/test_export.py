@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import toolkit
 from toolkit.components import build_with_parts
@@ -75,6 +76,11 @@ def test_a_cascade_is_exported_with_the_stages_that_learnt(tmp_path: Path) -> No
     info = pose_info(LSP_KEYPOINTS, (3, 80, 80))
     model = DeepPose(info, backbone=AlexNetForm((3, 64, 64)), input_size=64, hidden=(8,), flip_average=True).eval()
     model.starts[1] = 1  # stage 2 of 3 refines stage 1
+    torch.manual_seed(0)
+    for stage in (1, 2):  # far from the middle, where new heads look, or errors in boxes and crops would not show
+        nn.init.normal_(model.get_parameter(f"stage{stage}.head.points.weight"), std=0.5)
+    found = model(torch.rand(3, 3, 80, 80)).stages
+    assert (found[:, 1] - found[:, 0]).abs().max() > 0.02
     assert write_onnx(model, (3, 80, 80), tmp_path / "model.onnx") == ("stages", "boxes", "counted")
     session = importlib.import_module("onnxruntime").InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
     assert session.run(["stages"], {"images": np.zeros((5, 3, 80, 80), np.float32)})[0].shape == (5, 2, 14, 2)

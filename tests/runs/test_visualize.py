@@ -77,6 +77,15 @@ def test_a_network_that_begins_with_given_weights_is_measured_with_them(finished
     assert [scale.weight_norm for scale in visualize_untrained(tiny, out=tmp_path / "new").scales] != pytest.approx(norms)
 
 
+def test_what_the_first_phase_freezes_gets_no_gradient(tiny: dict[str, Any], tmp_path: Path) -> None:
+    scales = visualize_untrained(tiny, ["fit.phases.0.train=classifier"], out=tmp_path / "inside").scales
+    assert {scale.name: scale.gradient_norm is None for scale in scales} == {
+        "features.0": True,
+        "classifier.1": False,
+        "classifier.4": False,
+    }
+
+
 def test_options_that_do_not_apply_are_refused(
     finished_run: Path, tiny: dict[str, Any], tmp_path: Path, command: Callable[..., Any]
 ) -> None:

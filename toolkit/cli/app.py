@@ -182,7 +182,7 @@ def as_toolkit_error(error: BaseException) -> ToolkitError | None:
         return error
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
         details = str(error).splitlines()[0] if str(error) else "no details"
-        return ResourceError(f"out of memory: {details}; lower fit.batch_size, fit.eval_batch_size (256 by default) or loader.memory_gib")
+        return ResourceError(f"out of memory: {details}; lower fit.batch_size, fit.eval_batch_size (256 unless set) or loader.memory_gib")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ResourceError(f"the disk is full: {error}; free some space and `toolkit resume` the run folder")
     if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):  # torch raises this wherever the loop happens to be

@@ -300,7 +300,7 @@ class Trainer:
         sign = 1 if validated.higher_is_better[name] else -1
         in_phase = [before[metric] for before in self._rows_of_phase()[:-1] if metric in before]
         is_better_in_phase = value is not None and all(sign * value > sign * before for before in in_phase)
-        state.since_best = 0 if is_better_in_phase or not in_phase else state.since_best + 1
+        state.since_best = 0 if is_better_in_phase or state.epoch_in_phase == 1 else state.since_best + 1
         if best is None or (value is not None and sign * value > sign * best):
             state.best = {"epoch": state.epoch, "value": value, "metric": metric}
             return True

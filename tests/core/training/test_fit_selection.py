@@ -64,6 +64,14 @@ def test_a_phase_ends_early_by_its_own_best_whatever_an_earlier_phase_reached(tm
     assert load_checkpoint(tmp_path / "checkpoints/last").state["best"]["epoch"] == 1
 
 
+def test_a_phase_whose_score_stays_undefined_ends_early_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted(monkeypatch, [None, None, None], name="loss", higher=False)
+    config = configured(PhaseConfig(sgd(), epochs=9), select=SelectConfig("val/loss", early_stop=2))
+    listening = trained(tmp_path, config, flat_net())
+    assert len(listening.rows) == 3
+    assert listening.lines[-1] == "no better val/loss for 2 epochs: phase 'all' ends"
+
+
 def test_a_validation_loss_that_is_not_finite_does_not_end_the_run(tmp_path: Path) -> None:
     def infinite(output: Tensor, encoded: Tensor) -> dict[str, Tensor]:
         return squares(output, encoded) if torch.is_grad_enabled() else {"square": output / 0}

@@ -164,7 +164,10 @@ def test_a_part_that_counts_its_keypoints_in_another_order_is_refused(tmp_path: 
         "fit": {"phases": [{"epochs": 1, "optimizer": "adam"}]},
     }
     first, second = CocoKeypoints("train", root=root).info.keypoints[:2]
-    told = f"^output 0 of the test part of 'coco_keypoints' is '{second}', of the training part '{first}'; expected the same names in the"
+    told = (
+        "^the test part of 'coco_keypoints' has 5 names for a model's outputs, the training part 5; "
+        f"the first difference is at 0: {second}, not {first}; "
+    )
     with pytest.raises(DataError, match=told):
         toolkit.run(config, out=tmp_path / "run")
 

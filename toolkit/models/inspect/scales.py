@@ -34,7 +34,7 @@ class LayerScale:
 def layer_scales(model: nn.Module, forward: Callable[[], Tensor], train_mode: Callable[[], object] | None = None) -> tuple[LayerScale, ...]:
     """The scale of signal and gradient at every layer with a weight matrix or kernel, in the order of the network.
 
-    The model is in training mode (batch norm by the batch's own statistics) without dropout; its buffers are put back.
+    What learns is in training mode (batch norm by the batch's own statistics) without dropout; buffers are put back.
 
     Args:
         forward: runs the model once on a batch of at least two pictures and returns the mean loss.
