@@ -245,7 +245,7 @@ def require_same_outputs(info: DataInfo, of: str, reference: DataInfo, of_refere
     )
     raise DataError(
         f"{of} has {len(ours)} names for a model's outputs, {of_reference} {len(theirs)}; the first difference is at {place}: "
-        f"{one}, not {other}; give data with the same classes or keypoints in the same order"
+        f"{one}, not {other}; give data with the same names in the same order"
     )
 
 

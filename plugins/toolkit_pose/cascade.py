@@ -99,6 +99,7 @@ class DeepPose(nn.Module):
         self.crops = min(crops or count, count)
         self.start_from_previous, self.flip_average = start_from_previous, flip_average
         self.torso = info.torso
+        self._last_plan = [0]
         self._register_buffers(info.mirror(), stages)
 
     def _register_buffers(self, mirror: Tensor, stages: int) -> None:

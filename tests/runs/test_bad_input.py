@@ -126,7 +126,7 @@ def test_data_whose_classes_are_others_than_the_runs_are_not_scored(
     for part in ("train", "val"):
         (tmp_path / "others" / part / classes[1]).rename(tmp_path / "others" / part / f"{classes[1]}_new")
     assert command("run", config(data={"name": "image_folder", "root": "pictures"}), "--out", "out").returncode == 0
-    same = "give data with the same classes or keypoints in the same order"
+    same = "give data with the same names in the same order"
     told = (
         f"data set 'image_folder' has {len(classes)} names for a model's outputs, the run {len(classes)}; "
         f"the first difference is at 1: {classes[1]}_new, not {classes[1]}; {same}"

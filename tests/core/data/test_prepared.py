@@ -188,13 +188,16 @@ class Number(Target):
     number: int
 
 
+NO_TARGET: Any = 3
+
+
 @pytest.mark.parametrize(
     ("sample", "message"),
     [
         (7, "sample 0 of the data set is 7; expected a toolkit.data.Sample"),
         (Sample("a", np.zeros((4, 4), np.uint8), Label(torch.tensor(1))), r"sample 'a' \(number 0\).* but \[4, 4\] uint8"),
         (Sample("a", np.zeros((4, 4, 3), np.float32), Label(torch.tensor(1))), r"but \[4, 4, 3\] float32"),
-        (Sample("a", np.zeros((4, 4, 3), np.uint8), 3), "target of type int; expected a toolkit.data.Target"),  # type: ignore[type-var]
+        (Sample("a", np.zeros((4, 4, 3), np.uint8), NO_TARGET), "target of type int; expected a toolkit.data.Target"),
         (Sample("a", np.zeros((4, 4, 3), np.uint8), Number(3)), "its target.number is 3 of type int; expected a tensor"),
         (Sample("a", np.zeros((4, 4, 3), np.uint8), Label(torch.tensor(1)), truth=5), "its truth is 5 of type int; expected a tensor"),
     ],

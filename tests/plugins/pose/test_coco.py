@@ -166,7 +166,7 @@ def test_a_part_that_counts_its_keypoints_in_another_order_is_refused(tmp_path: 
     first, second = CocoKeypoints("train", root=root).info.keypoints[:2]
     told = (
         "^the test part of 'coco_keypoints' has 5 names for a model's outputs, the training part 5; "
-        f"the first difference is at 0: {second}, not {first}; "
+        f"the first difference is at 0: {second}, not {first}; give data with the same names in the same order$"
     )
     with pytest.raises(DataError, match=told):
         toolkit.run(config, out=tmp_path / "run")

@@ -237,10 +237,16 @@ def test_a_damaged_mat_file_is_told_in_one_line_and_a_good_one_is_cached(tmp_pat
 
 
 @pytest.mark.usefixtures("in_process")
-@pytest.mark.parametrize(("mark", "offset", "bits"), [
-    (b"PK\x01\x02", 8, 0x01), (b"PK\x01\x02", 10, 0xFF),  # the directory says: encrypted; packed in an unknown way
-    (b"(3, 14, ", 1, 0x01), (b"{'descr'", 0, 0x40), (b"(3, 14, ", 1000, 0xFF),  # headers `(2, 14, ` and `;'descr'`; a number
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("mark", "offset", "bits"),
+    [
+        (b"PK\x01\x02", 8, 0x01),
+        (b"PK\x01\x02", 10, 0xFF),  # the directory says: encrypted; packed in an unknown way
+        (b"(3, 14, ", 1, 0x01),
+        (b"{'descr'", 0, 0x40),
+        (b"(3, 14, ", 1000, 0xFF),  # headers `(2, 14, ` and `;'descr'`; a number
+    ],
+)
 def test_a_damaged_cache_is_made_again(tmp_path: Path, own_cache: Path, mark: bytes, offset: int, bits: int) -> None:
     values = joints(60).transpose(1, 0, 2)  # large enough that NumPy believes a header before it has read all numbers
     scipy.io.savemat(tmp_path / "joints.mat", {"joints": values})

@@ -130,10 +130,11 @@ def planned(transforms: Sequence[Any], shape: tuple[int, int, int]) -> DevicePla
 
 def only_transform(plan: DevicePlan) -> Any:
     """The twin in the plan of a list of one."""
+    step: Any
     (step,) = plan._steps
     if isinstance(step, stages.GeometricStage):
         return step.placed[0].transform
-    return step.parts[0][0] if hasattr(step, "parts") else step.transform  # type: ignore[attr-defined]
+    return step.parts[0][0] if hasattr(step, "parts") else step.transform
 
 
 @pytest.fixture
